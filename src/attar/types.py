@@ -1,0 +1,130 @@
+"""The nouns that every part of Attar shares.
+
+Nothing here is to be inherited from: a teacher is anything callable that takes a
+:class:`Batch` and returns :class:`Outputs`; data is anything with the few attributes of
+:class:`Data`. Importing this module loads nothing heavy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+#: The label of a row whose class is not known. It has no hard loss.
+UNLABELLED = -100
+
+#: An id names the exact input that was seen: ``id = view * VIEW + row``.
+VIEW = 2**40
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What a model is given.
+
+    Attributes:
+        inputs: A tensor ``[N, ...]``, or a mapping of such tensors (text).
+        ids: ``[N]`` int64; names the exact input seen, ``view * VIEW + row``.
+        labels: ``[N]`` int64 classes, :data:`UNLABELLED` where not known; None without labels.
+        weights: ``[N]`` float sample weights; None where all weigh the same.
+    """
+
+    inputs: Any
+    ids: Tensor
+    labels: Tensor | None = None
+    weights: Tensor | None = None
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def to(self, device: torch.device | str) -> Batch:
+        """The same batch on another device; the batch itself where it is there already."""
+        if self.ids.device == _device(device):
+            return self
+        inputs: Any
+        if isinstance(self.inputs, Mapping):
+            inputs = {name: value.to(device) for name, value in self.inputs.items()}
+        else:
+            inputs = self.inputs.to(device)
+        return replace(
+            self,
+            inputs=inputs,
+            ids=self.ids.to(device),
+            labels=None if self.labels is None else self.labels.to(device),
+            weights=None if self.weights is None else self.weights.to(device),
+        )
+
+
+def _device(device: torch.device | str) -> torch.device:
+    import torch
+
+    return torch.device(device)
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """What a model says, student and teacher alike.
+
+    Attributes:
+        logits: ``[N, C]``; log-probabilities where a teacher gives only probabilities.
+        features: Named inner activations, for losses that compare them.
+    """
+
+    logits: Tensor
+    features: Mapping[str, Tensor] = field(default_factory=dict)
+
+
+class Teacher(Protocol):
+    """Anything callable that answers a batch; nothing to inherit."""
+
+    def __call__(self, batch: Batch) -> Outputs:
+        """The teacher's answer for each row of the batch."""
+        ...
+
+
+@runtime_checkable
+class Data(Protocol):
+    """Rows that can be asked for by position, in any order, any number of times.
+
+    Row *numbers* are those of the user's whole data set and survive splitting: position ``i``
+    of a split holds row number ``rows[i]``. View 0 of a row is the row as it is; the other
+    views are seeded transforms of it.
+    """
+
+    @property
+    def rows(self) -> Tensor:
+        """``[N]`` int64 row numbers of the user's whole data set, all different."""
+        ...
+
+    @property
+    def labels(self) -> Tensor | None:
+        """``[N]`` int64, :data:`UNLABELLED` where not known; None without any labels."""
+        ...
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The name of each class, in the order of the labels."""
+        ...
+
+    @property
+    def view_count(self) -> int:
+        """How many views each row has, view 0 (the row itself) included."""
+        ...
+
+    def __len__(self) -> int: ...
+
+    def batch(self, indices: Tensor, views: Tensor | int = 0) -> Batch:
+        """The rows at these positions ``[B]`` (int64), each in its view."""
+        ...
+
+    def take(self, indices: Tensor) -> Data:
+        """The same data with only these positions; row numbers and views stay."""
+        ...
+
+    def fingerprint(self) -> str:
+        """A hash of the contents: inputs, row numbers and the definition of the views."""
+        ...
