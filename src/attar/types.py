@@ -128,3 +128,17 @@ class Data(Protocol):
     def fingerprint(self) -> str:
         """A hash of the contents: inputs, row numbers and the definition of the views."""
         ...
+
+
+def ask(model: Any, inputs: Any) -> Outputs:
+    """Call a model on inputs, positionally or by name, whatever form its answer has.
+
+    Args:
+        model: Called with a tensor, or with the items of a mapping as keyword arguments. It may
+            return logits, :class:`Outputs`, or an object with ``.logits`` (Hugging Face).
+        inputs: A tensor ``[N, ...]`` or a mapping of tensors.
+    """
+    answer = model(**inputs) if isinstance(inputs, Mapping) else model(inputs)
+    if isinstance(answer, Outputs):
+        return answer
+    return Outputs(logits=getattr(answer, "logits", answer))

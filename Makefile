@@ -1,0 +1,46 @@
+# Everything here works in a fresh clone with Python 3.11 or later, make and git.
+PYTHON ?= python3
+BIN := .venv/bin
+STAMP := .venv/.installed
+
+.PHONY: install demo test test-slow lint check format clean bench-verdict bench-step-cost bench-mnist bench-demo-setting
+
+install: $(STAMP)
+
+$(STAMP): pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[train,dev]'
+	touch $@
+
+demo: $(STAMP)
+	$(BIN)/attar demo
+
+test: $(STAMP)
+	$(BIN)/python -m pytest -m "not slow"
+
+test-slow: $(STAMP)
+	$(BIN)/python -m pytest
+
+lint: $(STAMP)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+check: test lint
+
+format: $(STAMP)
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+# Each benchmark writes benchmarks/<name>/results.json, which is committed.
+bench-verdict: $(STAMP)
+	$(BIN)/python benchmarks/verdict/run.py
+
+bench-step-cost: $(STAMP)
+	$(BIN)/python benchmarks/step_cost/run.py
+
+bench-mnist: $(STAMP)
+	$(BIN)/python benchmarks/mnist/run.py
+
+clean:
+	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache

@@ -1,0 +1,6 @@
+"""Training: one step (`Distiller`) and a loop that the caller's `for` drives (`train`)."""
+
+from attar.engine.distiller import Distiller
+from attar.engine.loop import NonFiniteLossError, Record, TrainConfig, train
+
+__all__ = ["Distiller", "NonFiniteLossError", "Record", "TrainConfig", "train"]

@@ -1,0 +1,393 @@
+"""The training loop: a generator of records, so that the caller's `for` replaces callbacks."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from attar.checks import AttarError, check_number, need
+from attar.data import Batches
+from attar.engine import checkpoint as files
+from attar.engine.distiller import Distiller
+
+#: What `train` calls on the student to judge it; the values of a validation set, by name.
+Validate = Callable[[nn.Module], Mapping[str, float]]
+
+
+class NonFiniteLossError(AttarError):
+    """The loss became NaN or infinite; the last good checkpoint is kept."""
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """The numbers of one training run.
+
+    Attributes:
+        steps: Optimizer steps, 1 or more.
+        learning_rate: The highest one, reached after the warm-up, above 0.
+        weight_decay: AdamW's, 0 or more; not for biases and normalisation (1-d parameters).
+        warmup: The share of the steps in which the learning rate rises, in [0, 1).
+        max_gradient_norm: Gradients are scaled down to this norm; None leaves them.
+        seed: Seeds torch's global generator at the start (dropout draws from it).
+        log_every: Steps a record; the loop waits for the device once a record.
+        evaluate_every: Steps between two validations; a multiple of ``log_every``, or None for
+            validation at the end alone.
+        patience: Stop after this many validations without a better one; None never stops.
+        select: What "better" means: names of validation values, compared in order; one with a
+            leading "-" is better when it is lower.
+        keep_best: End with the weights of the best validation instead of the last ones.
+        checkpoint_every: Steps between two checkpoints; a multiple of ``log_every``.
+        any_threads: Allow a run to go on with another number of threads or another version of
+            torch than it began with; it then ends with other bits.
+    """
+
+    steps: int
+    learning_rate: float = 1e-3
+    weight_decay: float = 0.01
+    warmup: float = 0.05
+    max_gradient_norm: float | None = 1.0
+    seed: int = 0
+    log_every: int = 50
+    evaluate_every: int | None = None
+    patience: int | None = None
+    select: tuple[str, ...] = ("accuracy", "-nll")
+    keep_best: bool = True
+    checkpoint_every: int = 1000
+    any_threads: bool = False
+
+    def __post_init__(self) -> None:
+        check_number("TrainConfig", "steps", self.steps, low=1, whole=True)
+        check_number("TrainConfig", "learning_rate", self.learning_rate, low=0, low_open=True)
+        check_number("TrainConfig", "weight_decay", self.weight_decay, low=0)
+        check_number("TrainConfig", "warmup", self.warmup, low=0, high=1, high_open=True)
+        check_number("TrainConfig", "log_every", self.log_every, low=1, whole=True)
+        if self.max_gradient_norm is not None:
+            norm = self.max_gradient_norm
+            check_number("TrainConfig", "max_gradient_norm", norm, low=0, low_open=True)
+        if self.patience is not None:
+            check_number("TrainConfig", "patience", self.patience, low=1, whole=True)
+        for name in ("evaluate_every", "checkpoint_every"):
+            value = getattr(self, name)
+            if value is not None and (value < 1 or value % self.log_every):
+                raise AttarError(
+                    f"The '{name}' parameter of TrainConfig must be a positive multiple of "
+                    f"log_every ({self.log_every}). Got {value} instead."
+                )
+
+    def learning_rate_at(self, step: int) -> float:
+        """Linear warm-up, then a cosine down to 0; a pure function of the step."""
+        warm = int(self.warmup * self.steps)
+        if step < warm:
+            return self.learning_rate * (step + 1) / warm
+        progress = (step - warm) / max(1, self.steps - warm)
+        return self.learning_rate * 0.5 * (1 + math.cos(math.pi * progress))
+
+
+@dataclass(frozen=True)
+class Record:
+    """What happened since the record before.
+
+    Attributes:
+        step: Steps done so far.
+        loss: The mean of the objective over these steps.
+        parts: The mean of each term over the rows that had it; None where none had.
+        learning_rate: Of the last step.
+        gradient_norm: Of the last step, before scaling.
+        seconds: Since the start of the run, time before a resume included.
+        validation: The values of the validation, where one took place.
+        best: Whether that validation is the best so far.
+    """
+
+    step: int
+    loss: float
+    parts: Mapping[str, float | None]
+    learning_rate: float
+    gradient_norm: float
+    seconds: float
+    validation: Mapping[str, float] | None = None
+    best: bool = False
+
+
+def train(
+    distiller: Distiller,
+    batches: Batches,
+    config: TrainConfig,
+    *,
+    validate: Validate | None = None,
+    checkpoint: str | Path | None = None,
+    accelerator: Any = None,
+) -> Iterator[Record]:
+    """Train the student in place; each record is yielded as it comes about.
+
+    The run is a pure function of the student's weights, the batches and the config: with a
+    ``checkpoint``, one that was killed at any moment and is started again with the same
+    arguments yields the same records (but for the seconds) and ends with the same bits, on the
+    same machine, versions and thread count.
+
+    Args:
+        distiller: Student, objective, teacher. The student's weights change.
+        batches: Which rows each step sees.
+        config: The numbers of the run.
+        validate: Called on the student in eval mode; its values choose the best weights.
+        checkpoint: A file to go on from where it exists, and to write to.
+        accelerator: An ``accelerate.Accelerator`` that decides device, precision and processes;
+            a plain one is made where none is given, so ``accelerate launch`` is obeyed.
+
+    Yields:
+        A :class:`Record` every ``log_every`` steps and at the end.
+
+    Raises:
+        NonFiniteLossError: If the loss is NaN or infinite, with the step and what to try.
+        AttarError: If the checkpoint belongs to another run.
+
+    Example:
+        >>> from attar.data import ArrayData
+        >>> from attar.losses import Objective, hard
+        >>> data = ArrayData(torch.eye(4), torch.tensor([0, 1, 0, 1]))
+        >>> student = torch.nn.Linear(4, 2)
+        >>> config = TrainConfig(steps=100, learning_rate=0.1)
+        >>> for record in train(Distiller(student, Objective([hard(1.0)])), Batches(data, 4), config):
+        ...     print(record.step, record.loss < 0.7)
+        50 True
+        100 True
+    """
+    run = _Run(distiller, batches, config, accelerator)
+    if checkpoint is not None and Path(checkpoint).exists():
+        run.load(Path(checkpoint))
+        yield from run.history
+    else:
+        torch.manual_seed(config.seed)
+    while run.step < config.steps and not run.stopped:
+        losses = torch.zeros(min(config.log_every, config.steps - run.step), device=run.device)
+        tally = _Tally()
+        for i in range(len(losses)):
+            losses[i] = run.one_step(tally)
+        record = run.record(losses, tally)
+        if validate is not None and run.validation_is_due():
+            record = run.judge(record, validate)
+        run.history.append(record)
+        if checkpoint is not None and run.checkpoint_is_due():
+            run.save(Path(checkpoint))
+        yield record
+    run.finish()
+
+
+class _Tally:
+    """Sums of the objective's parts over some steps, added up without waiting for the device."""
+
+    def __init__(self) -> None:
+        self.sums: dict[str, list[Any]] = {}
+        self.counts: dict[str, list[Any]] = {}
+
+    def add(self, parts: Mapping[str, Any]) -> None:
+        for name, (total, count) in parts.items():
+            self.sums.setdefault(name, []).append(total)
+            self.counts.setdefault(name, []).append(count)
+
+    def means(self) -> dict[str, float | None]:
+        means: dict[str, float | None] = {}
+        for name in self.sums:
+            count = float(sum(float(c) for c in self.counts[name]))
+            total = float(torch.stack(self.sums[name]).sum())
+            means[name] = total / count if count else None
+        return means
+
+
+@dataclass
+class _Run:
+    """The state of a run: everything that a checkpoint must hold."""
+
+    distiller: Distiller
+    batches: Batches
+    config: TrainConfig
+    accelerator: Any = None
+    step: int = 0
+    stopped: bool = False
+    best: tuple[float, ...] | None = None
+    best_weights: dict[str, Tensor] = field(default_factory=dict)
+    since_best: int = 0
+    seconds: float = 0.0
+    history: list[Record] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        accelerate = need("accelerate", extra="train", purpose="Training")
+        self.accelerator = self.accelerator or accelerate.Accelerator()
+        self.device = self.accelerator.device
+        self.student = self.distiller.student
+        self.parameters = [p for p in self.student.parameters() if p.requires_grad]
+        decayed = [p for p in self.parameters if p.ndim > 1]
+        others = [p for p in self.parameters if p.ndim <= 1]
+        groups = [
+            {"params": decayed, "weight_decay": self.config.weight_decay},
+            {"params": others, "weight_decay": 0.0},
+        ]
+        self.student.to(self.device)
+        optimizer = torch.optim.AdamW(
+            [group for group in groups if group["params"]], lr=self.config.learning_rate, fused=True
+        )
+        # Only the module that computes is wrapped (several processes, precision); the student
+        # itself keeps its own names, so that weights and checkpoints know nothing of wrappers.
+        wrapped, self.optimizer = self.accelerator.prepare(self.student, optimizer)
+        self.prepared = Distiller(wrapped, self.distiller.objective, self.distiller.teacher)
+        self.share = self._mean_over_processes if self.accelerator.num_processes > 1 else None
+        self.student.train()
+        self._began = time.perf_counter()
+
+    def _mean_over_processes(self, value: Tensor) -> Tensor:
+        mean: Tensor = self.accelerator.reduce(value, reduction="mean")
+        return mean
+
+    def one_step(self, tally: _Tally) -> Tensor:
+        """Forward, backward, update; gives the loss without waiting for it."""
+        learning_rate = self.config.learning_rate_at(self.step)
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate
+        shards = self.accelerator.num_processes
+        batch = self.batches.at(self.step, shard=self.accelerator.process_index, shards=shards)
+        loss, parts = self.prepared.step(batch.to(self.device), share=self.share)
+        if self.accelerator.scaler is None:
+            loss.backward()  # type: ignore[no-untyped-call]
+        else:
+            self.accelerator.backward(loss)
+        self.gradient_norm = self._clip()
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        tally.add(parts)
+        self.step += 1
+        return loss.detach()
+
+    def _clip(self) -> Tensor | None:
+        if self.config.max_gradient_norm is None:
+            return None
+        norm: Tensor = self.accelerator.clip_grad_norm_(
+            self.parameters, self.config.max_gradient_norm
+        )
+        return norm
+
+    def record(self, losses: Tensor, tally: _Tally) -> Record:
+        """Look at the steps since the last record: the one moment that waits for the device."""
+        values = losses.tolist()
+        first = self.step - len(values)
+        for i, value in enumerate(values):
+            if not math.isfinite(value):
+                raise NonFiniteLossError(
+                    f"train: the loss is {value} at step {first + i + 1} (learning rate "
+                    f"{self.config.learning_rate_at(first + i):.3g}; the last finite loss was "
+                    f"{values[i - 1] if i else (self.history[-1].loss if self.history else None)}"
+                    "). Try a lower learning_rate or max_gradient_norm, and look for NaN or huge "
+                    "values in the inputs. The last checkpoint, if any, is from before this."
+                )
+        return Record(
+            step=self.step,
+            loss=math.fsum(values) / len(values),
+            parts=tally.means(),
+            learning_rate=self.config.learning_rate_at(self.step - 1),
+            gradient_norm=math.nan if self.gradient_norm is None else float(self.gradient_norm),
+            seconds=self.seconds + time.perf_counter() - self._began,
+        )
+
+    def validation_is_due(self) -> bool:
+        every = self.config.evaluate_every
+        return self.step == self.config.steps or (every is not None and self.step % every == 0)
+
+    def judge(self, record: Record, validate: Validate) -> Record:
+        """Validate; remember the weights if they are the best so far; decide on stopping."""
+        self.student.eval()
+        with torch.no_grad():
+            values = dict(validate(self.student))
+        self.student.train()
+        score = tuple(
+            -values[name[1:]] if name.startswith("-") else values[name]
+            for name in self.config.select
+        )
+        better = self.best is None or score > self.best
+        if better:
+            self.best, self.since_best = score, 0
+            if self.config.keep_best:
+                state = self.student.state_dict()
+                self.best_weights = {name: t.detach().clone() for name, t in state.items()}
+        else:
+            self.since_best += 1
+            patience = self.config.patience
+            self.stopped = patience is not None and self.since_best >= patience
+        return replace(record, validation=values, best=better)
+
+    def checkpoint_is_due(self) -> bool:
+        over = self.stopped or self.step == self.config.steps
+        return over or self.step % self.config.checkpoint_every == 0
+
+    def finish(self) -> None:
+        if self.best_weights:
+            self.student.load_state_dict(self.best_weights)
+        self.accelerator.unwrap_model(self.prepared.student, keep_fp32_wrapper=False)
+        self.student.eval()
+
+    def _identity(self) -> dict[str, Any]:
+        """What a checkpoint must have in common with the run that goes on from it."""
+        return {
+            "config": {k: v for k, v in asdict(self.config).items() if k != "any_threads"},
+            "batch_size": self.batches.batch_size,
+            "order_seed": self.batches.seed,
+            "data": self.batches.data.fingerprint(),
+            "processes": self.accelerator.num_processes,
+        }
+
+    def save(self, path: Path) -> None:
+        if not self.accelerator.is_main_process:
+            return
+        scaler = self.accelerator.scaler
+        tensors = {f"model/{name}": t for name, t in self.student.state_dict().items()}
+        tensors |= {f"best/{name}": t for name, t in self.best_weights.items()}
+        tensors |= files.optimizer_tensors(self.optimizer) | files.random_tensors()
+        state = {
+            "identity": self._identity(),
+            "environment": files.environment(),
+            "step": self.step,
+            "stopped": self.stopped,
+            "best": self.best,
+            "since_best": self.since_best,
+            "seconds": self.seconds + time.perf_counter() - self._began,
+            "scaler": None if scaler is None else scaler.state_dict(),
+            "history": [asdict(record) for record in self.history],
+        }
+        files.write(path, tensors, state)
+
+    def load(self, path: Path) -> None:
+        tensors, state = files.read(path)
+        ours = self._identity()
+        # Through JSON, tuples come back as lists.
+        theirs = state["identity"]
+        theirs["config"]["select"] = tuple(theirs["config"]["select"])
+        if ours != theirs:
+            differing = [
+                f"{key}: {theirs.get(key)!r} there, {ours[key]!r} here"
+                for key in ours
+                if theirs.get(key) != ours[key]
+            ]
+            raise AttarError(
+                f"train: the checkpoint {path} belongs to another run ({'; '.join(differing)}). "
+                "Use another file, or the arguments that it was started with."
+            )
+        if state["environment"] != files.environment() and not self.config.any_threads:
+            raise AttarError(
+                f"train: the checkpoint {path} was made with {state['environment']}, and here is "
+                f"{files.environment()}: the run would not end with the same bits. Set the "
+                "threads with torch.set_num_threads, or allow it with any_threads=True."
+            )
+        self.student.load_state_dict(files.prefixed("model", tensors))
+        self.best_weights = files.prefixed("best", tensors)
+        files.restore_optimizer(self.optimizer, tensors)
+        if state["scaler"] is not None and self.accelerator.scaler is not None:
+            self.accelerator.scaler.load_state_dict(state["scaler"])
+        self.step, self.stopped = state["step"], state["stopped"]
+        self.best = None if state["best"] is None else tuple(state["best"])
+        self.since_best, self.seconds = state["since_best"], state["seconds"]
+        self.history = [Record(**record) for record in state["history"]]
+        files.restore_random(tensors)

@@ -1,0 +1,7 @@
+"""The controlled experiment: teacher, arms, seeds, verdict, run folder."""
+
+from attar.experiment.distill import Progress, distill
+from attar.experiment.ensemble import train_ensemble
+from attar.experiment.result import Experiment
+
+__all__ = ["Experiment", "Progress", "distill", "train_ensemble"]

@@ -1,0 +1,258 @@
+"""The arms of the experiment: what differs between them, and how one run of one is trained."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from attar.checks import AttarError, check_number
+from attar.data import Batches
+from attar.engine import Distiller, Record, TrainConfig, train
+from attar.evaluation import accuracy, nll, predict_logits
+from attar.experiment.inputs import Splits, StudentPlan
+from attar.export.weights import load_weights, save_weights
+from attar.losses import Objective, hard, pseudo, soft
+from attar.types import Data, Teacher
+
+#: A loss on logits: (student, teacher, *, temperature) -> [N].
+SoftLoss = Callable[..., Tensor]
+
+#: Strengths of label smoothing that are tried; the mean entropy of the soft targets joins them.
+SMOOTHING = (0.05, 0.1, 0.2)
+
+#: Where an arm has nothing of its own to choose, it tries learning rates: the same number of
+#: trials as the others have, or the comparison would reward whoever was tuned more.
+LEARNING_RATE_FACTORS = (1.0, 0.5, 2.0, 0.25, 4.0, 0.7, 1.4, 0.35, 2.8, 0.125)
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One arm with its numbers.
+
+    Attributes:
+        arm: ``"hard"``, ``"smoothed"``, ``"pseudo"`` or ``"distilled"``.
+        temperature: Of the soft loss; only where distilled.
+        alpha: The weight of the soft loss; only where distilled.
+        smoothing: Strength of the label smoothing; only where smoothed.
+        learning_rate: The peak of the schedule.
+    """
+
+    arm: str
+    learning_rate: float
+    temperature: float | None = None
+    alpha: float | None = None
+    smoothing: float | None = None
+
+    @property
+    def key(self) -> str:
+        """A name for folders and tables: ``distilled-T4-a0.9``."""
+        words = [self.arm]
+        if self.temperature is not None:
+            words.append(f"T{self.temperature:g}")
+        if self.alpha is not None:
+            words.append(f"a{self.alpha:g}")
+        if self.smoothing is not None:
+            words.append(f"s{self.smoothing:.4g}")
+        return "-".join([*words, f"lr{self.learning_rate:.4g}"])
+
+    def objective(self, loss: SoftLoss) -> Objective:
+        """What a student of this arm minimises."""
+        if self.arm == "distilled":
+            assert self.alpha is not None and self.temperature is not None
+            terms = [soft(loss, self.alpha, temperature=self.temperature)]
+            if self.alpha < 1:
+                terms.append(hard(1 - self.alpha))
+            return Objective(terms)
+        if self.arm == "pseudo":
+            return Objective([pseudo(1.0)])
+        return Objective([hard(1.0, smoothing=self.smoothing or 0.0)])
+
+    def data(self, splits: Splits) -> Data:
+        """The rows that a student of this arm learns from."""
+        return splits.train if self.arm in ("distilled", "pseudo") else splits.labelled
+
+
+def entropy_smoothing(logits: Tensor) -> float:
+    """The label smoothing whose targets have the mean entropy of these soft targets.
+
+    Smoothing of strength s spreads s evenly over the C classes. The strength is found by
+    bisection, since the entropy rises with it.
+
+    >>> round(entropy_smoothing(torch.tensor([[4.0, 0.0, 0.0]])), 3)
+    0.053
+    """
+    probabilities = logits.double().softmax(dim=1)
+    wanted = float(-(probabilities * probabilities.clamp_min(1e-300).log()).sum(dim=1).mean())
+    classes = logits.shape[1]
+    low, high = 0.0, 1.0
+    for _ in range(50):
+        middle = (low + high) / 2
+        target = torch.full((classes,), middle / classes, dtype=torch.float64)
+        target[0] += 1 - middle
+        entropy = float(-(target * target.clamp_min(1e-300).log()).sum())
+        low, high = (middle, high) if entropy < wanted else (low, middle)
+    return (low + high) / 2
+
+
+def candidates(
+    temperatures: Sequence[float],
+    alphas: Sequence[float],
+    *,
+    learning_rate: float,
+    smoothing: Sequence[float],
+    pseudo_labels: bool,
+) -> dict[str, list[Setting]]:
+    """Each arm's settings to try, as many for every arm as the distilled one has.
+
+    The smoothed arm always tries its own strengths, also where the distilled arm has a single
+    setting: that gives it more trials, never fewer.
+    """
+    distilled = [
+        Setting("distilled", learning_rate, temperature=t, alpha=a)
+        for t, a in itertools.product(temperatures, alphas)
+    ]
+    trials = len(distilled)
+    rates = [learning_rate * factor for factor in LEARNING_RATE_FACTORS[:trials]]
+    rates += [learning_rate * (0.1 + 0.05 * i) for i in range(trials - len(rates))]
+    strengths = list(smoothing)
+    # Further strengths lie between and beyond the first ones.
+    further = (0.3, 0.02, 0.15, 0.4, 0.075, 0.25, 0.01, 0.5)
+    strengths += [s for s in further if s not in strengths][: max(0, trials - len(strengths))]
+    arms = {
+        "hard": [Setting("hard", rate) for rate in rates],
+        "smoothed": [Setting("smoothed", learning_rate, smoothing=s) for s in strengths],
+    }
+    if pseudo_labels:
+        arms["pseudo"] = [Setting("pseudo", rate) for rate in rates]
+    return {**arms, "distilled": distilled}
+
+
+def as_choices(name: str, value: Any, *, auto: Sequence[float], low: float, high: float) -> list[float]:
+    """A number, a list of numbers, or "auto", as the list of values to choose from."""
+    if isinstance(value, str):
+        if value != "auto":
+            raise AttarError(
+                f"The '{name}' parameter of distill must be a number, a list of numbers, or "
+                f"'auto'. Got {value!r} instead."
+            )
+        return list(auto)
+    values = list(value) if isinstance(value, list | tuple) else [value]
+    if not values:
+        raise AttarError(f"The '{name}' parameter of distill is an empty list; give a value.")
+    for one in values:
+        check_number("distill", name, one, low=low, high=high, low_open=True)
+    return [float(one) for one in values]
+
+
+def automatic(classes: int, parameters: int, *, unlabelled: bool) -> tuple[list[float], list[float]]:
+    """Short lists of T and alpha for a student of this size and this many classes.
+
+    Very small students want a low T (Hinton, Vinyals, Dean 2015, found 2.5 to 4 best for 30
+    hidden units, and all above 8 alike for 300); over many classes a high T drowns the few that
+    matter. Where most rows are unlabelled nearly all weight belongs to the soft targets.
+    """
+    if classes > 30:
+        temperatures = [1.0, 2.0, 4.0]
+    elif parameters < 10_000:
+        temperatures = [1.0, 2.0, 4.0]
+    else:
+        temperatures = [2.0, 4.0, 8.0]
+    return temperatures, [0.9] if unlabelled else [0.5, 0.9]
+
+
+@dataclass
+class Run:
+    """One trained student: an arm's setting under a seed.
+
+    Attributes:
+        setting: The arm and its numbers.
+        seed: Of weights, order and dropout.
+        model: The student, in eval mode.
+        records: The training curve.
+        validation: ``accuracy`` and ``nll`` on the validation rows.
+    """
+
+    setting: Setting
+    seed: int
+    model: nn.Module
+    records: list[Record] = field(default_factory=list)
+    validation: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def rank(self) -> tuple[float, float]:
+        """Higher is better: accuracy first, then the likelihood."""
+        return self.validation["accuracy"], -self.validation["nll"]
+
+
+@dataclass
+class Trainer:
+    """Trains runs of any setting and seed; each lives in a folder and is trained only once."""
+
+    splits: Splits
+    plan: StudentPlan
+    teacher: Teacher
+    config: TrainConfig
+    batch_size: int
+    loss: SoftLoss
+    folder: Path
+    accelerator: Any = None
+    on_step: Callable[[Setting, int, int], None] = lambda setting, seed, step: None
+
+    def run(self, setting: Setting, seed: int) -> Run:
+        """Train it, go on with it, or read it back, whichever is left to do."""
+        folder = self.folder / setting.key / f"seed-{seed}"
+        torch.manual_seed(seed)
+        run = Run(setting, seed, self.plan.make())
+        weights, curve = folder / "student.safetensors", folder / "run.json"
+        if curve.exists():  # written last, so the weights are there and whole
+            stored = json.loads(curve.read_text("utf-8"))
+            run.records = [Record(**record) for record in stored["records"]]
+            run.validation = stored["validation"]
+            load_weights(run.model, weights)
+            run.model.eval()
+            return run
+
+        config = TrainConfig(
+            **{**asdict(self.config), "seed": seed, "learning_rate": setting.learning_rate}
+        )
+        data = setting.data(self.splits)
+        checkpoint = folder / "checkpoint.safetensors"
+        distiller = Distiller(run.model, setting.objective(self.loss), self.teacher)
+        for record in train(
+            distiller,
+            Batches(data, self.batch_size, seed=seed),
+            config,
+            validate=self.validate,
+            checkpoint=checkpoint,
+            accelerator=self.accelerator,
+        ):
+            run.records.append(record)
+            self.on_step(setting, seed, record.step)
+        run.validation = self.validate(run.model)
+        save_weights(run.model, weights)
+        text = {"records": [asdict(r) for r in run.records], "validation": run.validation}
+        write_text(curve, json.dumps(text))
+        checkpoint.unlink(missing_ok=True)
+        return run
+
+    def validate(self, model: nn.Module) -> dict[str, float]:
+        """Accuracy and NLL on the validation rows."""
+        logits = predict_logits(model, self.splits.validation)
+        labels = self.splits.validation.labels
+        assert labels is not None
+        return {"accuracy": accuracy(logits, labels), "nll": nll(logits, labels)}
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file so that a reader sees all of it or none."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.tmp")
+    temporary.write_text(text, "utf-8")
+    temporary.replace(path)

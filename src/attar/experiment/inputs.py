@@ -1,0 +1,237 @@
+"""The door of the experiment: whatever the user gave becomes three splits and a student factory."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from attar.checks import AttarError, check_labels, check_number
+from attar.data import ArrayData, as_data, join, split
+from attar.students import Family, Standardize, count_parameters, fit_to
+from attar.types import UNLABELLED, Data
+
+#: What makes a fresh student; called under a seed, so that arms of a seed start alike.
+Factory = Callable[[], nn.Module]
+
+
+@dataclass(frozen=True)
+class Splits:
+    """The three parts of an experiment; no row is in two of them.
+
+    Attributes:
+        train: Labelled and unlabelled rows to learn from, the transfer set included.
+        validation: Labelled rows on which every choice is made.
+        test: Labelled rows, opened once, at the end.
+    """
+
+    train: Data
+    validation: Data
+    test: Data
+
+    @property
+    def labelled(self) -> Data:
+        """The training rows whose label is known."""
+        labels = self.train.labels
+        assert labels is not None
+        if bool((labels != UNLABELLED).all()):
+            return self.train
+        return self.train.take((labels != UNLABELLED).nonzero()[:, 0])
+
+    @property
+    def unlabelled_rows(self) -> int:
+        """How many training rows have a soft target but no label."""
+        return len(self.train) - len(self.labelled)
+
+
+def make_splits(
+    train: Any,
+    validation: Any = None,
+    test: Any = None,
+    transfer: Any = None,
+    *,
+    classes: tuple[str, ...] | None = None,
+    seed: int = 0,
+) -> Splits:
+    """Read what the user gave; hold out what he did not give, stratified and seeded.
+
+    Without ``test``, a fifth of the labelled rows is held out for it; without ``validation``, a
+    fifth of what is then left. Unlabelled rows all stay in ``train``. Plain ``(X, y)`` pairs get
+    row numbers one after the other: train, transfer, validation, test.
+
+    Raises:
+        AttarError: If no training row is labelled, a split has no labels, two splits share row
+            numbers, or the class names of the splits differ.
+    """
+    data = as_data(train, classes=classes)
+    if data.labels is None or not bool((data.labels != UNLABELLED).any()):
+        raise AttarError(
+            "distill: train has no labelled row. The hard-label baseline and the verdict need "
+            "some labels: give train=(X, y), with -100 where the class is not known."
+        )
+    taken = int(data.rows.max()) + 1
+    parts: dict[str, Data] = {}
+    for name, value in (("transfer", transfer), ("validation", validation), ("test", test)):
+        if value is not None:
+            parts[name] = as_data(value, classes=data.classes, first_row=taken)
+            taken = max(taken, int(parts[name].rows.max()) + 1)
+    if "test" not in parts:
+        data, parts["test"] = split(data, (0.8, 0.2), seed=seed)
+    if "validation" not in parts:
+        data, parts["validation"] = split(data, (0.8, 0.2), seed=seed + 1)
+    if "transfer" in parts:
+        data = _with_transfer(data, parts["transfer"])
+    splits = Splits(data, _plain(parts["validation"]), _plain(parts["test"]))
+    _check(splits)
+    return splits
+
+
+def _with_transfer(train: Data, transfer: Data) -> Data:
+    """Train and transfer as one; the labels of the transfer set, if any, are not used."""
+    if not (isinstance(train, ArrayData) and isinstance(transfer, ArrayData)):
+        raise AttarError(
+            "distill: transfer needs train and transfer in memory (arrays, tensors or ArrayData). "
+            f"Got {type(train).__name__} and {type(transfer).__name__}; put both into one data "
+            f"set with the label {UNLABELLED} for the transfer rows instead."
+        )
+    nothing = torch.full((len(transfer),), UNLABELLED)
+    unlabelled = transfer.with_labels(nothing)
+    if train.views is not None and transfer.views is None:
+        unlabelled = unlabelled.with_views(train.views)
+    return join(train, unlabelled)
+
+
+def _plain(data: Data) -> Data:
+    """What is judged on is judged as it is: only in view 0."""
+    return data.with_views(None) if isinstance(data, ArrayData) else data
+
+
+def _check(splits: Splits) -> None:
+    seen: Tensor = torch.empty(0, dtype=torch.int64)
+    for name in ("train", "validation", "test"):
+        part: Data = getattr(splits, name)
+        if part.labels is None or (name != "train" and bool((part.labels == UNLABELLED).any())):
+            raise AttarError(f"distill: every row of {name} needs a label; some have none.")
+        if part.classes != splits.train.classes:
+            raise AttarError(
+                f"distill: {name} has the classes {part.classes}, train has "
+                f"{splits.train.classes}. Give classes=[...] with all names in one order."
+            )
+        check_labels(f"distill ({name})", part.labels, classes=len(part.classes))
+        shared = torch.isin(part.rows, seen)
+        if bool(shared.any()):
+            raise AttarError(
+                f"distill: {int(shared.sum())} row numbers of {name} are in another split too, "
+                f"the first is {int(part.rows[shared][0])}. A row may be in one split only; where "
+                "the numbers clash by accident, give each split its own: ArrayData(..., rows=...)."
+            )
+        seen = torch.cat([seen, part.rows])
+
+
+def example_inputs(data: Data, count: int = 64) -> Any:
+    """The inputs of the first rows, as the models will see them."""
+    return data.batch(torch.arange(min(count, len(data)))).inputs
+
+
+@dataclass(frozen=True)
+class StudentPlan:
+    """How a student is made.
+
+    Attributes:
+        make: Gives a fresh (or, from an instance, a copied) student.
+        name: What to call it.
+        shared_start: True where an ``nn.Module`` instance was given, so all seeds start from it.
+    """
+
+    make: Factory
+    name: str
+    shared_start: bool = False
+
+
+def plan_student(
+    student: Any,
+    data: Data,
+    *,
+    parameters: int | None = None,
+    shrink: float | None = None,
+    teacher_parameters: int | None = None,
+) -> StudentPlan:
+    """From a family and a size, a factory, or an instance to the way a student is made.
+
+    Args:
+        student: A :class:`~attar.students.Family`, a callable without arguments, or a module.
+        data: The training rows; a family reads its input shape, classes and scale from them.
+        parameters: The budget of a family's member.
+        shrink: The budget as a fraction of the teacher's smallest member: 10 means a tenth.
+        teacher_parameters: Of that smallest member.
+    """
+    if isinstance(student, Family):
+        budget = _budget(parameters, shrink, teacher_parameters)
+        return _plan_family(student, data, budget)
+    if parameters is not None or shrink is not None:
+        raise AttarError(
+            "distill: parameters= and shrink= size a family (attar.students.mlp, say). Got the "
+            f"student {type(student).__name__}, which has its size already."
+        )
+    if isinstance(student, nn.Module):
+        return StudentPlan(lambda: copy.deepcopy(student), type(student).__name__, True)
+    if callable(student):
+        made = student()
+        if not isinstance(made, nn.Module):
+            raise AttarError(
+                f"distill: student() must return a torch.nn.Module. Got {type(made).__name__}."
+            )
+        return StudentPlan(student, type(made).__name__)
+    raise AttarError(
+        "distill: student must be a family of attar.students, a callable without arguments that "
+        f"makes a torch.nn.Module, or a torch.nn.Module. Got {type(student).__name__}."
+    )
+
+
+def _budget(parameters: int | None, shrink: float | None, teacher: int | None) -> int:
+    if parameters is not None and shrink is None:
+        check_number("distill", "parameters", parameters, low=1, whole=True)
+        return parameters
+    if shrink is not None and parameters is None:
+        check_number("distill", "shrink", shrink, low=1)
+        if teacher is None:
+            raise AttarError(
+                "distill: shrink= needs a teacher whose parameters can be counted, and this one "
+                "has none. Give the student's size with parameters= instead."
+            )
+        return int(teacher / shrink)
+    raise AttarError(
+        "distill: a student family needs its size: either parameters=20_000 or shrink=10 (times "
+        "smaller than the teacher's smallest member)."
+    )
+
+
+def _plan_family(family: Family, data: Data, budget: int) -> StudentPlan:
+    inputs = example_inputs(data)
+    if not isinstance(inputs, Tensor):
+        raise AttarError(
+            f"distill: the family {family.name} takes one tensor. These inputs are a mapping; "
+            "give a student factory that takes them by name."
+        )
+    shape, classes = tuple(inputs.shape[1:]), len(data.classes)
+    width = fit_to(family, parameters=budget, input_shape=shape, classes=classes)
+    scaler = Standardize.fit(example_inputs(data, len(data)))
+
+    def make() -> nn.Module:
+        fitted = copy.deepcopy(scaler)
+        return family.model(width, input_shape=shape, classes=classes, scaler=fitted)
+
+    return StudentPlan(make, f"{family.name}({width})")
+
+
+def size_of(plan: StudentPlan) -> int:
+    """The number of parameters of the student; leaves the random state as it was."""
+    state = torch.get_rng_state()
+    try:
+        return count_parameters(plan.make())
+    finally:
+        torch.set_rng_state(state)

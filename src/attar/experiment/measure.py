@@ -1,0 +1,115 @@
+"""What the experiment measures besides scores: cost beforehand, size and latency afterwards."""
+
+from __future__ import annotations
+
+import copy
+import tempfile
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from attar.data import Batches
+from attar.engine import Distiller, train
+from attar.evaluation import Latency, interleaved
+from attar.experiment.arms import Setting, Trainer
+from attar.export import to_onnx
+from attar.export.runtime import load
+from attar.teachers import EnsembleTeacher, ModelTeacher, mean_probability
+from attar.types import Batch, Data, ask
+
+#: Steps that are timed to say what a run will cost.
+PROBE_STEPS = 20
+
+
+def seconds_per_step(trainer: Trainer, setting: Setting) -> float:
+    """The cost of a training step of this student here, from a few steps on a copy.
+
+    Leaves the random state as it was.
+    """
+    state = torch.get_rng_state()
+    student = trainer.plan.make()
+    distiller = Distiller(student, setting.objective(trainer.loss), trainer.teacher)
+    batches = Batches(setting.data(trainer.splits), trainer.batch_size)
+    times = []
+    for steps in (1, PROBE_STEPS):  # the first pass pays for what is only paid once
+        config = replace(trainer.config, steps=steps, log_every=steps, evaluate_every=None)
+        config = replace(config, checkpoint_every=steps)
+        began = time.perf_counter()
+        for _ in train(distiller, batches, config, accelerator=trainer.accelerator):
+            pass
+        times.append((time.perf_counter() - began) / steps)
+    torch.set_rng_state(state)
+    return times[-1]
+
+
+class MeanProbability(nn.Module):
+    """An ensemble of networks as one graph: the log of their mean probability."""
+
+    def __init__(self, members: list[nn.Module], weights: Tensor) -> None:
+        super().__init__()
+        self.members = nn.ModuleList(members)
+        self.register_buffer("log_weights", weights.log().reshape(-1, 1, 1))
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Log-probabilities ``[N, C]``."""
+        logits = torch.stack([ask(member, inputs).logits for member in self.members])
+        return torch.logsumexp(logits.log_softmax(dim=-1) + self.log_weights, dim=0)
+
+
+def as_module(teacher: Any) -> nn.Module | None:
+    """The teacher as one network, where it is one or is made of some; else None."""
+    if isinstance(teacher, ModelTeacher):
+        return copy.deepcopy(teacher.module).cpu().eval()
+    if isinstance(teacher, EnsembleTeacher) and teacher.combine is mean_probability:
+        members = [as_module(member) for member in teacher.members]
+        if all(member is not None for member in members):
+            networks = [member for member in members if member is not None]
+            return MeanProbability(networks, teacher.weights).eval()
+    return None
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Latency of teacher and student, taken in turn in one run.
+
+    Attributes:
+        student: Through ONNX Runtime.
+        teacher: Through ONNX Runtime where it can be exported, else as it is called.
+        teacher_runtime: ``"onnxruntime"``, ``"as called"``, or None where there is none to call.
+    """
+
+    student: Latency
+    teacher: Latency | None
+    teacher_runtime: str | None
+
+
+def time_both(student_onnx: Path, teacher: Any, data: Data, *, seconds: float = 0.5) -> Timing:
+    """Time student and teacher at batch 1 and 64 on rows of ``data``, on one thread each."""
+    student = load(student_onnx, threads=1)
+    rows = {size: data.batch(torch.arange(size) % len(data)) for size in (1, 64)}
+    arrays = {size: batch.inputs.numpy() for size, batch in rows.items()}
+    calls: dict[str, Any] = {"student": lambda size: student.predict_proba(arrays[size])}
+    runtime = None
+    with tempfile.TemporaryDirectory() as scratch:
+        module = as_module(teacher)
+        if module is not None:
+            path = Path(scratch) / "teacher.onnx"
+            example = data.batch(torch.arange(min(64, len(data)))).inputs
+            to_onnx(module, path, example=example, classes=data.classes)
+            big = load(path, threads=1)
+            calls["teacher"] = lambda size: big.predict_proba(arrays[size])
+            runtime = "onnxruntime"
+        elif callable(teacher) and not hasattr(teacher, "store"):
+            calls["teacher"] = lambda size: _answer(teacher, rows[size])
+            runtime = "as called"
+        timed = interleaved(calls, batch_sizes=(1, 64), seconds=seconds)
+    return Timing(timed["student"], timed.get("teacher"), runtime)
+
+
+def _answer(teacher: Any, batch: Batch) -> Tensor:
+    logits: Tensor = teacher(batch).logits
+    return logits

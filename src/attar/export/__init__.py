@@ -1,0 +1,39 @@
+"""A trained model becomes a file: ONNX with proof of parity, safetensors, and what reads them.
+
+Making a file needs torch; using one in production does not. So nothing is imported here before
+it is used: ``attar.export.runtime`` needs numpy and onnxruntime alone.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from attar.checks import need
+
+if TYPE_CHECKING:
+    from attar.export.onnx import Export, to_onnx
+    from attar.export.weights import load_weights, save_weights
+
+#: Public name -> the module that defines it; all of these need torch.
+_LAZY = {
+    "Export": "attar.export.onnx",
+    "load_weights": "attar.export.weights",
+    "save_weights": "attar.export.weights",
+    "to_onnx": "attar.export.onnx",
+}
+
+__all__ = ["Export", "load_weights", "save_weights", "to_onnx"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LAZY:
+        need("torch", extra="train", purpose=f"attar.export.{name}")
+        return getattr(importlib.import_module(_LAZY[name]), name)
+    if name == "runtime":
+        return importlib.import_module("attar.export.runtime")
+    raise AttributeError(f"module 'attar.export' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__, "runtime"})

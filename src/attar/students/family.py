@@ -1,0 +1,102 @@
+"""Families of students, each sized by one number."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from attar.checks import AttarError, check_number
+from attar.students.standardize import Standardize
+
+
+@dataclass(frozen=True)
+class Family:
+    """Networks of one kind that differ in a single number, their width.
+
+    Args:
+        name: What tables call it.
+        build: ``(width, input_shape, classes) -> module``, whose parameters grow with the width.
+            The module takes float inputs ``[N, *input_shape]`` and gives logits ``[N, classes]``.
+
+    Example:
+        >>> from attar.students import mlp
+        >>> count_parameters(mlp.model(30, input_shape=(784,), classes=10))
+        24790
+    """
+
+    name: str
+    build: Callable[[int, tuple[int, ...], int], nn.Module]
+
+    def model(
+        self,
+        width: int,
+        *,
+        input_shape: tuple[int, ...],
+        classes: int,
+        scaler: Standardize | None = None,
+    ) -> nn.Module:
+        """A fresh member, its weights drawn from torch's generator.
+
+        Args:
+            width: The size, at least 1.
+            input_shape: The shape of one row, without the batch.
+            classes: How many classes, at least 2.
+            scaler: Put in front, so that the model takes raw inputs.
+
+        Raises:
+            AttarError: If a number is out of range or the family does not take such inputs.
+        """
+        check_number(self.name, "width", width, low=1, whole=True)
+        check_number(self.name, "classes", classes, low=2, whole=True)
+        member = self.build(width, tuple(input_shape), classes)
+        return member if scaler is None else nn.Sequential(scaler, member)
+
+
+def fit_to(family: Family, *, parameters: int, input_shape: tuple[int, ...], classes: int) -> int:
+    """The width of the largest member with at most this many parameters.
+
+    Args:
+        family: Which family.
+        parameters: The budget, at least 1.
+        input_shape: The shape of one row, without the batch.
+        classes: How many classes, at least 2.
+
+    Raises:
+        AttarError: If even the smallest member is larger; the message says how large it is.
+
+    Example:
+        >>> from attar.students import mlp
+        >>> fit_to(mlp, parameters=25_000, input_shape=(784,), classes=10)
+        30
+    """
+    check_number("fit_to", "parameters", parameters, low=1, whole=True)
+
+    def size(width: int) -> int:
+        with torch.device("meta"):  # shapes alone: no memory, no random numbers
+            return count_parameters(family.model(width, input_shape=input_shape, classes=classes))
+
+    smallest = size(1)
+    if smallest > parameters:
+        raise AttarError(
+            f"fit_to: the smallest {family.name} for inputs {tuple(input_shape)} and {classes} "
+            f"classes has {smallest:,} parameters, more than the {parameters:,} allowed. Allow "
+            f"more, or give smaller inputs."
+        )
+    fits, beyond = 1, 2
+    while size(beyond) <= parameters:
+        fits, beyond = beyond, 2 * beyond
+    while beyond - fits > 1:
+        middle = (fits + beyond) // 2
+        if size(middle) <= parameters:
+            fits = middle
+        else:
+            beyond = middle
+    return fits
+
+
+def count_parameters(module: nn.Module) -> int:
+    """How many numbers the module learns; a shared weight counts once, buffers do not."""
+    return sum(parameter.numel() for parameter in module.parameters())
