@@ -53,9 +53,7 @@ def _digits(draw: int) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     x, test_x, y, test_y = train_test_split(
         images.astype("float32") / 16, labels, test_size=0.4, stratify=labels, random_state=0
     )
-    labelled, _ = train_test_split(
-        np.arange(len(y)), train_size=150, stratify=y, random_state=draw
-    )
+    labelled, _ = train_test_split(np.arange(len(y)), train_size=150, stratify=y, random_state=draw)
     return (
         torch.tensor(x).view(-1, 1, 8, 8),
         torch.tensor(y),

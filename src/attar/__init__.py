@@ -8,7 +8,7 @@ onnxruntime alone.
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from attar.checks import AttarError
 from attar.types import UNLABELLED, Batch, Data, Outputs, Teacher

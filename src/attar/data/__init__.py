@@ -8,16 +8,30 @@ from __future__ import annotations
 
 from attar.data.arrays import ArrayData, join
 from attar.data.batches import Batches
+from attar.data.convert import as_data
+from attar.data.datasets_ import from_dataset
+from attar.data.idx import idx
+from attar.data.images import images
+from attar.data.mapped import MappedData
+from attar.data.split import split
+from attar.data.tables import table
 from attar.data.views import Draws, Transform, Views, crop, flip, shift
 
 __all__ = [
     "ArrayData",
     "Batches",
     "Draws",
+    "MappedData",
     "Transform",
     "Views",
+    "as_data",
     "crop",
     "flip",
+    "from_dataset",
+    "idx",
+    "images",
     "join",
     "shift",
+    "split",
+    "table",
 ]

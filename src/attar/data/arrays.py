@@ -9,13 +9,20 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from attar.checks import AttarError, check_finite, check_labels
+from attar.checks import AttarError
+from attar.data.array_checks import (
+    Inputs,
+    check_indices,
+    check_inputs,
+    checked_labels,
+    checked_rows,
+    checked_views,
+    checked_weights,
+    view_offsets,
+)
 from attar.data.fingerprints import fingerprint
 from attar.data.views import Views
-from attar.types import UNLABELLED, VIEW, Batch
-
-#: What models are given: a tensor, or a mapping of tensors (text).
-Inputs = Tensor | Mapping[str, Tensor]
+from attar.types import UNLABELLED, Batch
 
 
 class ArrayData:
@@ -58,13 +65,13 @@ class ArrayData:
         views: Views | None = None,
         columns: Sequence[Mapping[str, Any]] | None = None,
     ) -> None:
-        count, device = _check_inputs(inputs)
+        count, device = check_inputs(inputs)
         self.inputs = inputs
-        self.labels, self.classes = _checked_labels(labels, classes, count, device)
-        self.rows = _checked_rows(rows, count, device)
-        self.weights = _checked_weights(weights, count, device)
+        self.labels, self.classes = checked_labels(labels, classes, count, device)
+        self.rows = checked_rows(rows, count, device)
+        self.weights = checked_weights(weights, count, device)
         self.columns = None if columns is None else [dict(column) for column in columns]
-        self.views = _checked_views(views, inputs)
+        self.views = checked_views(views, inputs)
         self._length = count
         self._settle()
 
@@ -133,43 +140,14 @@ class ArrayData:
             if weights is not None:
                 weights = weights.index_select(0, indices)
             ids = indices if self._counted else self.rows.index_select(0, indices)
-        except (IndexError, RuntimeError) as error:
-            raise self._bad_indices(indices) from error
+        except (IndexError, RuntimeError):
+            check_indices(indices, self._length)
+            raise
         if not isinstance(views, int) or views != 0:
-            ids = ids + self._offsets(views, ids)
+            ids = ids + view_offsets(views, ids, self.view_count)
             if self.views is not None:
                 inputs = self.views(inputs, ids)
         return Batch(inputs, ids, labels, weights)
-
-    def _offsets(self, views: Tensor | int, ids: Tensor) -> Tensor | int:
-        """What is added to the row numbers to name the views, ``view * VIEW``."""
-        if isinstance(views, Tensor):
-            views = views.to(ids.device)
-            if views.shape != ids.shape or views.dtype != torch.int64:
-                raise AttarError(
-                    f"ArrayData.batch: views must be a whole number or int64 of shape "
-                    f"{tuple(ids.shape)}, one a position. Got shape {tuple(views.shape)}, dtype "
-                    f"{views.dtype}."
-                )
-            low, high = (int(views.min()), int(views.max())) if len(views) else (0, 0)
-        else:
-            low = high = views
-        if low < 0 or high >= self.view_count:
-            raise AttarError(
-                f"ArrayData.batch: a view must lie in [0, {self.view_count - 1}], since the data "
-                f"has {self.view_count} (view 0 is the row itself). Got "
-                f"{low if low < 0 else high}. with_views(Views(transforms, count)) gives more."
-            )
-        return views * VIEW
-
-    def _bad_indices(self, indices: Tensor) -> AttarError:
-        whole = indices.dtype in (torch.int64, torch.int32) and indices.ndim == 1
-        bad = indices[(indices < 0) | (indices >= len(self))] if whole else indices[:0]
-        came = f"position {int(bad[0])}" if len(bad) else f"{tuple(indices.shape)} {indices.dtype}"
-        return AttarError(
-            f"ArrayData.batch: indices must be int64 positions [B] in [0, {len(self) - 1}]. "
-            f"Got {came}. Positions are not row numbers: those are in data.rows."
-        )
 
     def take(self, indices: Tensor) -> ArrayData:
         """The same data with only these positions; row numbers and views stay.
@@ -197,7 +175,7 @@ class ArrayData:
     def with_views(self, views: Views | None) -> ArrayData:
         """The same rows with other views; None for the rows alone."""
         other = copy.copy(self)
-        other.views = _checked_views(views, self.inputs)
+        other.views = checked_views(views, self.inputs)
         other._fingerprint = None
         return other
 
@@ -207,7 +185,7 @@ class ArrayData:
         """The same rows with other labels ``[N]``, of the same classes unless others are given."""
         other = copy.copy(self)
         names = classes if classes is not None else (self.classes or None)
-        other.labels, other.classes = _checked_labels(labels, names, len(self), self._device)
+        other.labels, other.classes = checked_labels(labels, names, len(self), self._device)
         return other
 
     def fingerprint(self) -> str:
@@ -241,7 +219,7 @@ def join(first: ArrayData, second: ArrayData) -> ArrayData:
     shared = len(rows) - len(torch.unique(rows))
     if shared:
         raise AttarError(
-            f"join: the two have {shared} row numbers in common. If the second holds other rows, "
+            f"join: the two have {shared} row number{'s' if shared > 1 else ''} in common. If the second holds other rows, "
             f"number them on: as_data(..., first_row={int(first.rows.max()) + 1})."
         )
     inputs: Inputs
@@ -288,101 +266,3 @@ def _kind(inputs: Inputs) -> dict[str, tuple[Any, ...]]:
     """Shape of a row and dtype, by name."""
     named = inputs if isinstance(inputs, Mapping) else {"inputs": inputs}
     return {name: (tuple(x.shape[1:]), x.dtype) for name, x in sorted(named.items())}
-
-
-def _check_inputs(inputs: Any) -> tuple[int, torch.device]:
-    """The number of rows and their device, once the inputs are found sound."""
-    named = inputs if isinstance(inputs, Mapping) else {"inputs": inputs}
-    if not named:
-        raise AttarError("ArrayData: inputs must be a tensor or a mapping of tensors. Got {}.")
-    for name, value in named.items():
-        if not isinstance(value, Tensor):
-            raise AttarError(
-                f"ArrayData: {name} must be a tensor. Got {type(value).__name__}; "
-                f"attar.data.as_data((X, y)) takes arrays, lists and tables."
-            )
-        if value.ndim < (1 if isinstance(inputs, Mapping) else 2):
-            raise AttarError(
-                f"ArrayData: inputs must have the shape [N, ...], a row a sample. Got "
-                f"{tuple(value.shape)}. One feature is [N, 1]: X.reshape(-1, 1)."
-            )
-        check_finite("ArrayData", name, value)
-    sizes = {name: len(value) for name, value in named.items()}
-    devices = {value.device for value in named.values()}
-    if len(set(sizes.values())) > 1 or len(devices) > 1:
-        raise AttarError(
-            f"ArrayData: all inputs must have the same number of rows, on one device. Got {sizes} "
-            f"on {sorted(map(str, devices))}."
-        )
-    return next(iter(sizes.values())), next(iter(devices))
-
-
-def _checked_labels(
-    labels: Tensor | None, classes: Sequence[str] | None, count: int, device: torch.device
-) -> tuple[Tensor | None, tuple[str, ...]]:
-    if isinstance(classes, str):
-        raise AttarError(f"ArrayData: classes must be a list of names. Got the text {classes!r}.")
-    names = None if classes is None else tuple(classes)
-    if names is not None and not all(isinstance(name, str) for name in names):
-        raise AttarError(f"ArrayData: classes must be names (texts). Got {names!r}.")
-    if names is not None and len(set(names)) != len(names):
-        raise AttarError(f"ArrayData: classes must all be different. Got {names!r}.")
-    if labels is None:
-        return None, names or ()
-    _check_length("labels", labels, count)
-    if names is None:
-        highest = int(labels.max()) if labels.numel() else -1
-        names = tuple(str(label) for label in range(highest + 1))
-    check_labels("ArrayData", labels, classes=len(names))
-    return labels.to(device), names
-
-
-def _checked_rows(rows: Tensor | None, count: int, device: torch.device) -> Tensor:
-    if rows is None:
-        return torch.arange(count, device=device)
-    _check_length("rows", rows, count)
-    if rows.dtype != torch.int64:
-        raise AttarError(f"ArrayData: rows must be int64. Got {rows.dtype}.")
-    if count and (int(rows.min()) < 0 or int(rows.max()) >= VIEW):
-        raise AttarError(
-            f"ArrayData: row numbers must lie in [0, 2**40). Got {int(rows.min())} to "
-            f"{int(rows.max())}."
-        )
-    numbers, times = torch.unique(rows, return_counts=True)
-    if len(numbers) != count:
-        twice = int(numbers[times > 1][0])
-        raise AttarError(
-            f"ArrayData: row numbers must all be different, since soft targets are kept by them. "
-            f"{twice} comes {int(times[times > 1][0])} times."
-        )
-    return rows.to(device)
-
-
-def _checked_weights(weights: Tensor | None, count: int, device: torch.device) -> Tensor | None:
-    if weights is None:
-        return None
-    _check_length("weights", weights, count)
-    good = weights.is_floating_point() and bool(torch.isfinite(weights).all())
-    if not good or (count and (float(weights.min()) < 0 or float(weights.max()) == 0)):
-        raise AttarError(
-            "ArrayData: weights must be finite floating numbers, 0 or more and not all 0."
-        )
-    return weights.to(device, torch.float32)
-
-
-def _checked_views(views: Views | None, inputs: Inputs) -> Views | None:
-    if views is not None and not isinstance(views, Views):
-        raise AttarError(
-            f"ArrayData: views must be attar.data.Views([shift(2)], count). Got {views!r}."
-        )
-    if views is not None and isinstance(inputs, Mapping):
-        raise AttarError("ArrayData: views are there for tensor inputs, not for a mapping of them.")
-    return views
-
-
-def _check_length(name: str, value: Any, count: int) -> None:
-    if not isinstance(value, Tensor) or value.ndim != 1 or len(value) != count:
-        came = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
-        raise AttarError(
-            f"ArrayData: {name} must be a tensor of shape [{count}], one a row. Got {came}."
-        )

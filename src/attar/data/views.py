@@ -237,8 +237,7 @@ class Crop:
                 f"crop: the padding must be less than height and width, {height} and {width}, "
                 f"since it reflects the image. Got {self.padding}."
             )
-        padded = images.index_select(-2, _reflected(height, self.padding, images.device))
-        padded = padded.index_select(-1, _reflected(width, self.padding, images.device))
+        padded = _reflected(_reflected(images, -1, self.padding), -2, self.padding)
         reach = 2 * self.padding + 1
         return _windows(padded, draws.integers(0, reach), draws.integers(0, reach), images.shape)
 
@@ -250,8 +249,9 @@ class Flip:
     def __call__(self, images: Tensor, draws: Draws) -> Tensor:
         """Images ``[B, C, H, W]`` or ``[B, H, W]``, some of them mirrored."""
         _check_images("flip", images)
-        mirrored = (draws.uniform() < 0.5).view(-1, *[1] * (images.ndim - 1))
-        return torch.where(mirrored, images.flip(-1), images)
+        mirrored = (draws.uniform() < 0.5).nonzero()[:, 0]
+        flipped = images.index_select(0, mirrored).flip(-1)
+        return images.clone().index_copy_(0, mirrored, flipped)
 
 
 def _check_images(owner: str, images: Tensor) -> None:
@@ -262,20 +262,24 @@ def _check_images(owner: str, images: Tensor) -> None:
         )
 
 
-def _reflected(size: int, padding: int, device: torch.device) -> Tensor:
-    """Which position each position of the padded axis shows: 2 1 | 0 1 2 3 | 2 1."""
-    positions = torch.arange(-padding, size + padding, device=device).abs()
-    return (size - 1) - ((size - 1) - positions).abs()
+def _reflected(images: Tensor, axis: int, padding: int) -> Tensor:
+    """Images continued on both ends of an axis: 2 1 | 0 1 2 3 | 2 1. F.pad takes floats only."""
+    size = images.shape[axis]
+    before = images.narrow(axis, 1, padding).flip(axis)
+    after = images.narrow(axis, size - 1 - padding, padding).flip(axis)
+    return torch.cat([before, images, after], dim=axis)
 
 
 def _windows(padded: Tensor, top: Tensor, left: Tensor, shape: torch.Size) -> Tensor:
     """Cut a window of this shape from each image, its corner at (top, left)."""
     height, width = shape[-2:]
-    stride = padded.shape[-1]
+    area, stride = padded.shape[-2] * padded.shape[-1], padded.shape[-1]
+    channels = padded.numel() // (shape[0] * area)
     # In memory a window is one run of height * stride values, from which the columns beyond its
-    # width are then dropped: one long copy an image instead of an index for every pixel.
-    flat = F.pad(padded.reshape(shape[0], -1, padded.shape[-2] * stride), (0, stride))
-    runs = flat.unfold(2, height * stride, 1).transpose(1, 2)  # (B, places, C, height * stride)
-    image = torch.arange(shape[0], device=padded.device)
-    cut = runs[image, top * stride + left]  # (B, C, height * stride)
-    return cut.view(*shape[:-1], stride)[..., :width].contiguous()
+    # width are then dropped: one copy of a run an image instead of an index for every pixel.
+    run = height * stride
+    flat = F.pad(padded.reshape(-1), (0, stride))
+    runs = flat.as_strided((len(flat) - run + 1, run), (1, 1))  # the run from every place
+    starts = torch.arange(shape[0] * channels, device=flat.device) * area
+    starts += (top * stride + left).repeat_interleave(channels)
+    return runs.index_select(0, starts).view(*shape[:-1], stride)[..., :width].contiguous()

@@ -71,7 +71,7 @@ def environment() -> dict[str, Any]:
 def random_tensors() -> dict[str, Tensor]:
     """The state of each global random generator that a student may draw from (dropout, say)."""
     states = {"random/torch": torch.get_rng_state()}
-    kind, keys, position, has_gauss, cached = np.random.get_state()
+    kind, keys, position, has_gauss, cached = np.random.get_state()  # noqa: NPY002  # a student may draw from it
     assert kind == "MT19937"
     states["random/numpy"] = torch.from_numpy(np.asarray(keys).astype(np.int64))
     states["random/numpy_rest"] = torch.tensor(
@@ -92,7 +92,7 @@ def restore_random(tensors: Mapping[str, Tensor]) -> None:
     torch.set_rng_state(tensors["random/torch"])
     position, has_gauss, cached = tensors["random/numpy_rest"].tolist()
     keys = tensors["random/numpy"].numpy().astype(np.uint32)
-    np.random.set_state(("MT19937", keys, int(position), int(has_gauss), cached))
+    np.random.set_state(("MT19937", keys, int(position), int(has_gauss), cached))  # noqa: NPY002
     version, *words = tensors["random/python"].tolist()
     gauss = tensors["random/python_gauss"].tolist()
     random.setstate((version, tuple(words), gauss[0] if gauss else None))

@@ -37,13 +37,13 @@ class TrainConfig:
         max_gradient_norm: Gradients are scaled down to this norm; None leaves them.
         seed: Seeds torch's global generator at the start (dropout draws from it).
         log_every: Steps a record; the loop waits for the device once a record.
-        evaluate_every: Steps between two validations; a multiple of ``log_every``, or None for
-            validation at the end alone.
+        evaluate_every: Validate at the first record after each so many steps; None validates at
+            the end alone.
         patience: Stop after this many validations without a better one; None never stops.
         select: What "better" means: names of validation values, compared in order; one with a
             leading "-" is better when it is lower.
         keep_best: End with the weights of the best validation instead of the last ones.
-        checkpoint_every: Steps between two checkpoints; a multiple of ``log_every``.
+        checkpoint_every: Write a checkpoint at the first record after each so many steps.
         any_threads: Allow a run to go on with another number of threads or another version of
             torch than it began with; it then ends with other bits.
     """
@@ -74,12 +74,8 @@ class TrainConfig:
         if self.patience is not None:
             check_number("TrainConfig", "patience", self.patience, low=1, whole=True)
         for name in ("evaluate_every", "checkpoint_every"):
-            value = getattr(self, name)
-            if value is not None and (value < 1 or value % self.log_every):
-                raise AttarError(
-                    f"The '{name}' parameter of TrainConfig must be a positive multiple of "
-                    f"log_every ({self.log_every}). Got {value} instead."
-                )
+            if getattr(self, name) is not None:
+                check_number("TrainConfig", name, getattr(self, name), low=1, whole=True)
 
     def learning_rate_at(self, step: int) -> float:
         """Linear warm-up, then a cosine down to 0; a pure function of the step."""
@@ -99,7 +95,7 @@ class Record:
         loss: The mean of the objective over these steps.
         parts: The mean of each term over the rows that had it; None where none had.
         learning_rate: Of the last step.
-        gradient_norm: Of the last step, before scaling.
+        gradient_norm: Of the last step, before scaling; None where gradients are not scaled.
         seconds: Since the start of the run, time before a resume included.
         validation: The values of the validation, where one took place.
         best: Whether that validation is the best so far.
@@ -109,7 +105,7 @@ class Record:
     loss: float
     parts: Mapping[str, float | None]
     learning_rate: float
-    gradient_norm: float
+    gradient_norm: float | None
     seconds: float
     validation: Mapping[str, float] | None = None
     best: bool = False
@@ -153,7 +149,8 @@ def train(
         >>> data = ArrayData(torch.eye(4), torch.tensor([0, 1, 0, 1]))
         >>> student = torch.nn.Linear(4, 2)
         >>> config = TrainConfig(steps=100, learning_rate=0.1)
-        >>> for record in train(Distiller(student, Objective([hard(1.0)])), Batches(data, 4), config):
+        >>> distiller = Distiller(student, Objective([hard(1.0)]))
+        >>> for record in train(distiller, Batches(data, 4), config):
         ...     print(record.step, record.loss < 0.7)
         50 True
         100 True
@@ -172,8 +169,9 @@ def train(
         record = run.record(losses, tally)
         if validate is not None and run.validation_is_due():
             record = run.judge(record, validate)
+        due = checkpoint is not None and run.checkpoint_is_due()
         run.history.append(record)
-        if checkpoint is not None and run.checkpoint_is_due():
+        if checkpoint is not None and due:
             run.save(Path(checkpoint))
         yield record
     run.finish()
@@ -194,7 +192,9 @@ class _Tally:
     def means(self) -> dict[str, float | None]:
         means: dict[str, float | None] = {}
         for name in self.sums:
-            count = float(sum(float(c) for c in self.counts[name]))
+            counts = self.counts[name]
+            known = not torch.is_tensor(counts[0])
+            count = float(sum(counts) if known else torch.stack(counts).sum())
             total = float(torch.stack(self.sums[name]).sum())
             means[name] = total / count if count else None
         return means
@@ -289,13 +289,17 @@ class _Run:
             loss=math.fsum(values) / len(values),
             parts=tally.means(),
             learning_rate=self.config.learning_rate_at(self.step - 1),
-            gradient_norm=math.nan if self.gradient_norm is None else float(self.gradient_norm),
+            gradient_norm=None if self.gradient_norm is None else float(self.gradient_norm),
             seconds=self.seconds + time.perf_counter() - self._began,
         )
 
+    def _passed(self, every: int | None) -> bool:
+        """Whether a multiple of ``every`` lies in the steps since the last record."""
+        before = self.history[-1].step if self.history else 0
+        return every is not None and self.step // every > before // every
+
     def validation_is_due(self) -> bool:
-        every = self.config.evaluate_every
-        return self.step == self.config.steps or (every is not None and self.step % every == 0)
+        return self.step == self.config.steps or self._passed(self.config.evaluate_every)
 
     def judge(self, record: Record, validate: Validate) -> Record:
         """Validate; remember the weights if they are the best so far; decide on stopping."""
@@ -321,7 +325,7 @@ class _Run:
 
     def checkpoint_is_due(self) -> bool:
         over = self.stopped or self.step == self.config.steps
-        return over or self.step % self.config.checkpoint_every == 0
+        return over or self._passed(self.config.checkpoint_every)
 
     def finish(self) -> None:
         if self.best_weights:
@@ -342,6 +346,7 @@ class _Run:
     def save(self, path: Path) -> None:
         if not self.accelerator.is_main_process:
             return
+        self._refuse_broken_weights()
         scaler = self.accelerator.scaler
         tensors = {f"model/{name}": t for name, t in self.student.state_dict().items()}
         tensors |= {f"best/{name}": t for name, t in self.best_weights.items()}
@@ -358,6 +363,16 @@ class _Run:
             "history": [asdict(record) for record in self.history],
         }
         files.write(path, tensors, state)
+
+    def _refuse_broken_weights(self) -> None:
+        """A finite loss may come before the step that broke the weights: look at them too."""
+        for name, value in self.student.state_dict().items():
+            if not bool(torch.isfinite(value).all()):
+                raise NonFiniteLossError(
+                    f"train: the weights {name!r} are not finite after step {self.step} "
+                    f"(learning rate {self.config.learning_rate_at(self.step - 1):.3g}). Try a "
+                    "lower learning_rate or max_gradient_norm. The last checkpoint is kept."
+                )
 
     def load(self, path: Path) -> None:
         tensors, state = files.read(path)

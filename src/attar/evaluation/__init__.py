@@ -1,1 +1,51 @@
-"""a"""
+"""What a model is worth: metrics, scores, latency, and the verdict of a controlled experiment.
+
+The metrics are pure functions from logits to a number. :func:`evaluate` asks a model and scores
+its answers. :func:`compare` takes who was right on which row, over arms and seeds, and says
+whether the teacher helped; :func:`crossed_interval` is the interval that it rests on.
+"""
+
+from __future__ import annotations
+
+from attar.evaluation.compare import Comparison, compare
+from attar.evaluation.evaluate import (
+    count_macs,
+    evaluate,
+    predict_logits,
+)
+from attar.evaluation.intervals import Interval, bootstrap_ratio, crossed_interval
+from attar.evaluation.latency import (
+    Latency,
+    Timing,
+    first_rows,
+    interleaved,
+    latencies,
+    latency,
+)
+from attar.evaluation.metrics import accuracy, agreement, brier, ece, kl_to_teacher, nll
+from attar.evaluation.scores import Scores, scores_from_logits
+
+__all__ = [
+    "Comparison",
+    "Interval",
+    "Latency",
+    "Scores",
+    "Timing",
+    "accuracy",
+    "agreement",
+    "bootstrap_ratio",
+    "brier",
+    "compare",
+    "count_macs",
+    "crossed_interval",
+    "ece",
+    "evaluate",
+    "first_rows",
+    "interleaved",
+    "kl_to_teacher",
+    "latencies",
+    "latency",
+    "nll",
+    "predict_logits",
+    "scores_from_logits",
+]

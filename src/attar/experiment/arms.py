@@ -65,7 +65,8 @@ class Setting:
     def objective(self, loss: SoftLoss) -> Objective:
         """What a student of this arm minimises."""
         if self.arm == "distilled":
-            assert self.alpha is not None and self.temperature is not None
+            assert self.alpha is not None
+            assert self.temperature is not None
             terms = [soft(loss, self.alpha, temperature=self.temperature)]
             if self.alpha < 1:
                 terms.append(hard(1 - self.alpha))
@@ -122,9 +123,9 @@ def candidates(
     rates = [learning_rate * factor for factor in LEARNING_RATE_FACTORS[:trials]]
     rates += [learning_rate * (0.1 + 0.05 * i) for i in range(trials - len(rates))]
     strengths = list(smoothing)
-    # Further strengths lie between and beyond the first ones.
-    further = (0.3, 0.02, 0.15, 0.4, 0.075, 0.25, 0.01, 0.5)
-    strengths += [s for s in further if s not in strengths][: max(0, trials - len(strengths))]
+    missing = max(0, trials - len(strengths))
+    # Further strengths: evenly on a logarithmic scale from 0.012 to 0.6.
+    strengths += [0.012 * 50 ** (i / max(1, missing - 1)) for i in range(missing)]
     arms = {
         "hard": [Setting("hard", rate) for rate in rates],
         "smoothed": [Setting("smoothed", learning_rate, smoothing=s) for s in strengths],
@@ -134,7 +135,9 @@ def candidates(
     return {**arms, "distilled": distilled}
 
 
-def as_choices(name: str, value: Any, *, auto: Sequence[float], low: float, high: float) -> list[float]:
+def as_choices(
+    name: str, value: Any, *, auto: Sequence[float], low: float, high: float
+) -> list[float]:
     """A number, a list of numbers, or "auto", as the list of values to choose from."""
     if isinstance(value, str):
         if value != "auto":
@@ -151,16 +154,16 @@ def as_choices(name: str, value: Any, *, auto: Sequence[float], low: float, high
     return [float(one) for one in values]
 
 
-def automatic(classes: int, parameters: int, *, unlabelled: bool) -> tuple[list[float], list[float]]:
+def automatic(
+    classes: int, parameters: int, *, unlabelled: bool
+) -> tuple[list[float], list[float]]:
     """Short lists of T and alpha for a student of this size and this many classes.
 
     Very small students want a low T (Hinton, Vinyals, Dean 2015, found 2.5 to 4 best for 30
     hidden units, and all above 8 alike for 300); over many classes a high T drowns the few that
     matter. Where most rows are unlabelled nearly all weight belongs to the soft targets.
     """
-    if classes > 30:
-        temperatures = [1.0, 2.0, 4.0]
-    elif parameters < 10_000:
+    if classes > 30 or parameters < 10_000:  # noqa: SIM108  # read as two cases
         temperatures = [1.0, 2.0, 4.0]
     else:
         temperatures = [2.0, 4.0, 8.0]

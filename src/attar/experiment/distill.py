@@ -19,7 +19,7 @@ import attar
 from attar.checks import AttarError, check_number
 from attar.data import ArrayData, Views
 from attar.engine import TrainConfig
-from attar.evaluation import compare, predict_logits, scores_from_logits
+from attar.evaluation import accuracy, compare, predict_logits, scores_from_logits
 from attar.experiment import arms as arms_of
 from attar.experiment.arms import Run, Setting, SoftLoss, Trainer, write_text
 from attar.experiment.inputs import Splits, StudentPlan, make_splits, plan_student, size_of
@@ -271,19 +271,14 @@ def _as_teacher(teacher: Any, splits: Splits, folds: int | None) -> Any:
 
 
 def smallest_member(teacher: Any, name: str) -> int | None:
-    """``parameters`` or ``bytes`` of the smallest network in a teacher; None where unknown."""
-    members = getattr(teacher, "members", None)
-    if members is None:
-        size: int | None = getattr(teacher, name, None)
-        return size
-    sizes = [smallest_member(member, name) for member in members]
-    known = [size for size in sizes if size is not None]
-    return min(known) if len(known) == len(sizes) else None
+    """``parameters`` or ``bytes`` of the smallest model in a teacher; None where unknown."""
+    size: int | None = getattr(getattr(teacher, "smallest", None) or teacher, name, None)
+    return size
 
 
 def _label_all(teacher: Any, splits: Splits, folder: Path, tell: OnProgress) -> dict[str, Store]:
     if isinstance(teacher, StoredTeacher):
-        return {name: teacher.store for name in ("train", "validation", "test")}
+        return dict.fromkeys(("train", "validation", "test"), teacher.store)
     stores = {}
     for name in ("train", "validation", "test"):
         data: Data = getattr(splits, name)
@@ -325,7 +320,9 @@ def _check_same(folder: Path, *identity: Any) -> None:
     if not path.exists():
         return
     there, here = json.loads(path.read_text("utf-8")), _identity(*identity)
-    differing = [f"{k} was {there.get(k)!r}, is {here[k]!r}" for k in here if there.get(k) != here[k]]
+    differing = [
+        f"{k} was {there.get(k)!r}, is {here[k]!r}" for k in here if there.get(k) != here[k]
+    ]
     if differing:
         raise AttarError(
             f"distill: {folder} holds another experiment ({'; '.join(differing)}). Repeat the "
@@ -400,12 +397,15 @@ def _open_test(
         arms[arm] = ArmResult(runs[0].setting, runs, scores, logits)
     sizes = _sizes(teacher, size)
     # The goal speaks of parameters, and of one network: the ensemble alone is easily beaten.
-    ratio = sizes["compression_smallest_member"] if sizes["compression_of"] == "parameters" else None
+    ratio = (
+        sizes["compression_smallest_member"] if sizes["compression_of"] == "parameters" else None
+    )
     comparison = compare(
         {name: (arm.logits.argmax(dim=-1) == labels).numpy() for name, arm in arms.items()},
         teacher=(answers.argmax(dim=-1) == labels).numpy(),
         nll={name: _row_nll(arm.logits, labels).numpy() for name, arm in arms.items()},
         compression=ratio,
+        validation_gap=_validation_gap(trainer, chosen["hard"], stores["validation"]),
     )
     best = max(chosen["distilled"], key=lambda run: run.rank)
     return Experiment(
@@ -424,6 +424,14 @@ def _open_test(
         columns=getattr(splits.train, "columns", None),
         warnings=_warnings(trainer, stores, teacher_scores),
     )
+
+
+def _validation_gap(trainer: Trainer, runs: list[Run], store: Store) -> float:
+    """Teacher minus hard labels on validation: known before test is opened."""
+    validation = trainer.splits.validation
+    assert validation.labels is not None
+    teacher = accuracy(store.logits(validation.rows), validation.labels)
+    return teacher - sum(run.validation["accuracy"] for run in runs) / len(runs)
 
 
 def _row_nll(logits: Tensor, labels: Tensor) -> Tensor:
@@ -465,6 +473,7 @@ def _facts(
         "classes": list(splits.train.classes),
         "seeds": seeds,
         "shared_start": trainer.plan.shared_start,
+        "recipe": trainer.plan.recipe,
         "steps": trainer.config.steps,
         "batch_size": trainer.batch_size,
         "weight_decay": trainer.config.weight_decay,
@@ -523,5 +532,3 @@ def _measure(
     if timing.teacher is not None:
         experiment.latency["teacher"] = timing.teacher
     experiment.facts["teacher_runtime"] = timing.teacher_runtime
-
-

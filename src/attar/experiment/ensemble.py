@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import warnings
 from collections.abc import Callable
 from dataclasses import replace
@@ -109,7 +110,9 @@ def train_ensemble(
     for member in range(members):
         rows = labelled.take((folds != member).nonzero()[:, 0])
         torch.manual_seed(seed + member)
-        network = family.model(width, input_shape=shape, classes=classes, scaler=scaler.copy())
+        network = family.model(
+            width, input_shape=shape, classes=classes, scaler=copy.deepcopy(scaler)
+        )
         weights = None if folder is None else Path(folder) / f"member-{member}.safetensors"
         if weights is not None and weights.exists():
             load_weights(network, weights)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -77,7 +77,8 @@ def make_splits(
     parts: dict[str, Data] = {}
     for name, value in (("transfer", transfer), ("validation", validation), ("test", test)):
         if value is not None:
-            parts[name] = as_data(value, classes=data.classes, first_row=taken)
+            first = taken if isinstance(value, tuple | list) else 0
+            parts[name] = as_data(value, classes=data.classes, first_row=first)
             taken = max(taken, int(parts[name].rows.max()) + 1)
     if "test" not in parts:
         data, parts["test"] = split(data, (0.8, 0.2), seed=seed)
@@ -144,11 +145,14 @@ class StudentPlan:
     Attributes:
         make: Gives a fresh (or, from an instance, a copied) student.
         name: What to call it.
+        recipe: Of a family's member, what it takes to build it again: ``family``, ``width``,
+            ``input_shape``; empty for others.
         shared_start: True where an ``nn.Module`` instance was given, so all seeds start from it.
     """
 
     make: Factory
     name: str
+    recipe: dict[str, Any] = field(default_factory=dict)
     shared_start: bool = False
 
 
@@ -178,7 +182,9 @@ def plan_student(
             f"student {type(student).__name__}, which has its size already."
         )
     if isinstance(student, nn.Module):
-        return StudentPlan(lambda: copy.deepcopy(student), type(student).__name__, True)
+        return StudentPlan(
+            lambda: copy.deepcopy(student), type(student).__name__, shared_start=True
+        )
     if callable(student):
         made = student()
         if not isinstance(made, nn.Module):
@@ -225,7 +231,8 @@ def _plan_family(family: Family, data: Data, budget: int) -> StudentPlan:
         fitted = copy.deepcopy(scaler)
         return family.model(width, input_shape=shape, classes=classes, scaler=fitted)
 
-    return StudentPlan(make, f"{family.name}({width})")
+    recipe = {"family": family.name, "width": width, "input_shape": list(shape)}
+    return StudentPlan(make, f"{family.name}({width})", recipe)
 
 
 def size_of(plan: StudentPlan) -> int:

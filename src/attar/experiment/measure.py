@@ -14,12 +14,12 @@ from torch import Tensor, nn
 
 from attar.data import Batches
 from attar.engine import Distiller, train
-from attar.evaluation import Latency, interleaved
+from attar.evaluation import Latency, latencies
 from attar.experiment.arms import Setting, Trainer
 from attar.export import to_onnx
 from attar.export.runtime import load
 from attar.teachers import EnsembleTeacher, ModelTeacher, mean_probability
-from attar.types import Batch, Data, ask
+from attar.types import Data, ask
 
 #: Steps that are timed to say what a run will cost.
 PROBE_STEPS = 20
@@ -49,6 +49,8 @@ def seconds_per_step(trainer: Trainer, setting: Setting) -> float:
 class MeanProbability(nn.Module):
     """An ensemble of networks as one graph: the log of their mean probability."""
 
+    log_weights: Tensor
+
     def __init__(self, members: list[nn.Module], weights: Tensor) -> None:
         super().__init__()
         self.members = nn.ModuleList(members)
@@ -65,10 +67,11 @@ def as_module(teacher: Any) -> nn.Module | None:
     if isinstance(teacher, ModelTeacher):
         return copy.deepcopy(teacher.module).cpu().eval()
     if isinstance(teacher, EnsembleTeacher) and teacher.combine is mean_probability:
-        members = [as_module(member) for member in teacher.members]
-        if all(member is not None for member in members):
-            networks = [member for member in members if member is not None]
-            return MeanProbability(networks, teacher.weights).eval()
+        members = [as_module(member) for member in teacher.active]
+        networks = [member for member in members if member is not None]
+        if len(networks) == len(members):
+            weights = teacher.weights[teacher.weights > 0]
+            return MeanProbability(networks, weights).eval()
     return None
 
 
@@ -91,8 +94,7 @@ def time_both(student_onnx: Path, teacher: Any, data: Data, *, seconds: float = 
     """Time student and teacher at batch 1 and 64 on rows of ``data``, on one thread each."""
     student = load(student_onnx, threads=1)
     rows = {size: data.batch(torch.arange(size) % len(data)) for size in (1, 64)}
-    arrays = {size: batch.inputs.numpy() for size, batch in rows.items()}
-    calls: dict[str, Any] = {"student": lambda size: student.predict_proba(arrays[size])}
+    calls: dict[str, Any] = {"student": lambda batch: student.predict_proba(batch.inputs.numpy())}
     runtime = None
     with tempfile.TemporaryDirectory() as scratch:
         module = as_module(teacher)
@@ -101,15 +103,10 @@ def time_both(student_onnx: Path, teacher: Any, data: Data, *, seconds: float = 
             example = data.batch(torch.arange(min(64, len(data)))).inputs
             to_onnx(module, path, example=example, classes=data.classes)
             big = load(path, threads=1)
-            calls["teacher"] = lambda size: big.predict_proba(arrays[size])
+            calls["teacher"] = lambda batch: big.predict_proba(batch.inputs.numpy())
             runtime = "onnxruntime"
         elif callable(teacher) and not hasattr(teacher, "store"):
-            calls["teacher"] = lambda size: _answer(teacher, rows[size])
+            calls["teacher"] = teacher
             runtime = "as called"
-        timed = interleaved(calls, batch_sizes=(1, 64), seconds=seconds)
+        timed = latencies(calls, rows, seconds=seconds)
     return Timing(timed["student"], timed.get("teacher"), runtime)
-
-
-def _answer(teacher: Any, batch: Batch) -> Tensor:
-    logits: Tensor = teacher(batch).logits
-    return logits

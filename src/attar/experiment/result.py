@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -162,7 +162,11 @@ class Experiment:
             "sentence": self.comparison.reason,
             "comparison": self.comparison.to_dict(),
             "teacher": {"name": self.teacher_name, "scores": self.teacher.to_dict()},
-            "student": {"name": self.student_name, "seed": self.student_seed},
+            "student": {
+                "name": self.student_name,
+                "seed": self.student_seed,
+                **self.facts["recipe"],
+            },
             "arms": {
                 name: {
                     "setting": _setting(arm.setting),
@@ -187,9 +191,9 @@ class Experiment:
                 for trial in self.trials
             ],
             "latency": {name: value.to_dict() for name, value in self.latency.items()},
-            "export": None if self.exported is None else self.exported.to_dict(),
+            "export": None if self.exported is None else _export(self.exported),
             "warnings": self.warnings,
-            **self.facts,
+            **{name: value for name, value in self.facts.items() if name != "recipe"},
         }
 
     def export(self, path: str | Path) -> Export:
@@ -231,6 +235,7 @@ class Experiment:
         folder.mkdir(parents=True, exist_ok=True)
         if self.example is not None:
             self.exported = self.export(folder / "student.onnx")
+            np.save(folder / "example.npy", self.example.numpy(), allow_pickle=False)
         save_weights(
             self.student,
             folder / "student.safetensors",
@@ -260,12 +265,16 @@ def _setting(setting: Setting) -> dict[str, Any]:
     return {name: value for name, value in values.items() if value is not None}
 
 
+def _export(export: Export) -> dict[str, Any]:
+    return {**asdict(export), "path": export.path.name}
+
+
 def _count(value: int | None) -> str:
     return "" if value is None else f"{value:,}"
 
 
 def _milliseconds(latency: Latency | None) -> str:
-    return "" if latency is None else f"{latency.p50_ms[1]:.3f}"
+    return "" if latency is None else f"{latency.batches[1].p50_ms:.3f}"
 
 
 def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -281,8 +290,10 @@ def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     widths = [max(len(line[i]) for line in lines) for i in range(len(head))]
 
     def row(cells: Sequence[str]) -> str:
-        first, *rest = [c.ljust(w) if i == 0 else c.rjust(w) for i, (c, w) in
-                        enumerate(zip(cells, widths, strict=True))]
+        first, *rest = [
+            c.ljust(w) if i == 0 else c.rjust(w)
+            for i, (c, w) in enumerate(zip(cells, widths, strict=True))
+        ]
         return "| " + " | ".join([first, *rest]) + " |"
 
     rule = "|:" + "-" * (widths[0] + 1) + "|"
@@ -345,14 +356,14 @@ def summary(experiment: Experiment) -> str:
         f"- Times smaller: {_times(sizes['compression'])} than the whole teacher, "
         f"{_times(sizes['compression_smallest_member'])} than its smallest member "
         f"(by {sizes['compression_of']}).",
-        f"- Goal of at least 10x fewer parameters and at least 95 % kept: {_goal(c.goal)}.",
+        f"- Goal of at least 10x fewer parameters and at least 95 % kept: {_goal(c.goal_met)}.",
     ]
     student, teacher = e.latency.get("student"), e.latency.get("teacher")
     if student is not None and teacher is not None:
+        fast, slow = student.batches[1].p50_ms, teacher.batches[1].p50_ms
         lines.append(
-            f"- Times faster at batch 1: {teacher.p50_ms[1] / student.p50_ms[1]:.0f}x at p50 "
-            f"({student.p50_ms[1]:.3f} ms against {teacher.p50_ms[1]:.3f} ms, teacher "
-            f"{e.facts['teacher_runtime']})."
+            f"- Times faster at batch 1: {slow / fast:.0f}x at p50 ({fast:.3f} ms against "
+            f"{slow:.3f} ms, teacher {e.facts['teacher_runtime']})."
         )
     if e.exported is not None:
         lines.append(

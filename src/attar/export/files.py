@@ -1,9 +1,11 @@
-"""Writing a file whole or not at all."""
+"""What goes into a file, and writing it whole or not at all."""
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
+from typing import Any
 
 from attar.checks import AttarError
 
@@ -32,3 +34,22 @@ def write_whole(owner: str, path: Path, data: bytes) -> None:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def as_json(owner: str, name: str, value: Any) -> str:
+    """``value`` as JSON; numbers of numpy and torch are taken too.
+
+    Raises:
+        AttarError: If it holds something that JSON does not know, NaN among it.
+    """
+    try:
+        return json.dumps(value, allow_nan=False, default=_plain)
+    except (TypeError, ValueError) as error:
+        raise AttarError(f"{owner}: {name} must fit into JSON: {error}.") from error
+
+
+def _plain(value: Any) -> Any:
+    """A Python number from a number of numpy or torch, for JSON."""
+    if getattr(value, "ndim", None) == 0 and hasattr(value, "item"):
+        return value.item()
+    raise TypeError(f"got {type(value).__name__} {str(value)[:60]}")

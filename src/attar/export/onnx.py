@@ -4,11 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
-import logging
-import tempfile
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,16 +13,14 @@ import torch
 from torch import Tensor, nn
 
 import attar
-from attar.checks import AttarError, check_finite, check_logits, check_number, need
+from attar.checks import AttarError, check_finite, check_logits, check_number
+from attar.columns import encoded_width
 from attar.export import runtime
-from attar.export.files import write_whole
+from attar.export.files import as_json, write_whole
+from attar.export.graph import OPSET, OWNER, WithProbabilities, to_bytes, trace
+from attar.export.runtime import first_line
+from attar.types import ask
 
-#: The version of ONNX's operators. Both of torch's exporters write it as it is, and every
-#: onnxruntime that Attar allows reads it.
-OPSET = 18
-
-_OWNER = "to_onnx"
-_NAMES = ("inputs", "logits", "probabilities")
 _CHUNK = 512  # rows of one call while the two are compared: bounds the memory, nothing else
 
 
@@ -60,7 +54,7 @@ def to_onnx(
     example: Tensor,
     classes: Sequence[str],
     metadata: Mapping[str, Any] | None = None,
-    columns: Any = None,
+    columns: Sequence[Mapping[str, Any]] | None = None,
     tolerance: float = 1e-4,
     margin: float = 2e-4,
 ) -> Export:
@@ -76,14 +70,14 @@ def to_onnx(
     before it is put in its place; if they differ, nothing is written.
 
     Args:
-        model: Gives logits ``[N, C]`` for a tensor ``[N, ...]``.
+        model: Gives logits ``[N, C]`` for a tensor ``[N, ...]``, alone or as ``.logits``.
         path: Where to write; a file that is there is replaced.
         example: ``[N, ...]`` float32 or uint8, at least one row; real rows, validation rows for
             instance, since on random ones two models agree or differ for no good reason.
         classes: The name of each class, in the order of the logits.
         metadata: Anything that JSON can hold, kept in the file: metrics, say.
-        columns: The recipe of a table's columns (``attar.columns``), kept in the file, so that
-            the file answers named columns.
+        columns: How a table becomes ``inputs`` (:func:`attar.columns.describe_columns`), kept
+            in the file, so that the student takes named columns.
         tolerance: The largest difference in a probability that is accepted.
         margin: Another class is accepted where the model's two likeliest classes differ by no
             more than this in probability.
@@ -110,32 +104,24 @@ def to_onnx(
     array([[0.953, 0.047],
            [0.269, 0.731]], dtype=float32)
     """
-    check_number(_OWNER, "tolerance", tolerance, low=0.0)
-    check_number(_OWNER, "margin", margin, low=0.0)
+    check_number(OWNER, "tolerance", tolerance, low=0.0)
+    check_number(OWNER, "margin", margin, low=0.0)
     properties = _properties(classes, metadata, columns)
-    example = _checked_example(example)
-    wrapper = _WithProbabilities(_copy(model)).eval().requires_grad_(False)
+    example = _checked_example(example, columns)
+    wrapper = WithProbabilities(_copy(model)).eval().requires_grad_(False)
     logits = _reference(wrapper, example, len(classes))
-    data = _finished(_graph(wrapper, example), properties, len(classes))
-    student = runtime.loads(data, name=_OWNER)
+    data = to_bytes(trace(wrapper, example), properties, classes=len(classes))
+    student = runtime.loads(data, name=OWNER)
+    if student.rows is not None:
+        raise AttarError(
+            f"{OWNER}: the exported graph takes {student.rows} rows and no other number: the "
+            f"model makes a constant of the number of rows. In forward, write x.shape[0] in place "
+            f"of len(x) or int(x.shape[0])."
+        )
     difference, changed = _prove(student, example, logits, tolerance=tolerance, margin=margin)
     path = Path(path)
-    write_whole(_OWNER, path, data)
+    write_whole(OWNER, path, data)
     return Export(path, len(data), difference, changed, len(example), OPSET)
-
-
-class _WithProbabilities(nn.Module):
-    """The model with the two outputs that the file has."""
-
-    def __init__(self, model: nn.Module) -> None:
-        super().__init__()
-        self.model = model
-
-    def forward(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
-        logits = self.model(inputs)
-        if logits.dtype != torch.float32:
-            logits = logits.float()
-        return logits, torch.softmax(logits, dim=1)
 
 
 def _properties(classes: Sequence[str], metadata: Any, columns: Any) -> dict[str, str]:
@@ -143,190 +129,82 @@ def _properties(classes: Sequence[str], metadata: Any, columns: Any) -> dict[str
     names = list(classes)
     if isinstance(classes, str) or not all(isinstance(name, str) for name in names):
         raise AttarError(
-            f"{_OWNER}: classes must be names (strings), one a class. Got {str(classes)[:100]}."
+            f"{OWNER}: classes must be names (strings), one a class. Got {str(classes)[:100]}."
         )
     if len(names) < 2 or len(set(names)) < len(names):
         raise AttarError(
-            f"{_OWNER}: classes must be at least two different names. Got {str(names)[:100]}."
+            f"{OWNER}: classes must be at least two different names. Got {str(names)[:100]}."
         )
-    values = {"attar.version": attar.__version__, "attar.classes": json.dumps(names)}
+    values = {"attar.classes": json.dumps(names)}
     for name, value in (("metadata", metadata), ("columns", columns)):
-        if value is None:
-            continue
-        try:
-            # A NaN would be written as a word that JSON does not know.
-            text = json.dumps(value, allow_nan=False, default=_plain)
-        except (TypeError, ValueError) as error:
-            raise AttarError(f"{_OWNER}: {name} must fit into JSON: {error}.") from error
-        values[f"attar.{name}"] = text
-    return values
+        if value is not None:
+            values[f"attar.{name}"] = as_json(OWNER, name, value)
+    return {**values, "attar.version": attar.__version__}  # last: its absence tells of a cut
 
 
-def _plain(value: Any) -> Any:
-    """A Python number from a number of numpy or torch, for JSON."""
-    if getattr(value, "ndim", None) == 0 and hasattr(value, "item"):
-        return value.item()
-    raise TypeError(f"got {type(value).__name__} {str(value)[:60]}")
-
-
-def _checked_example(example: Tensor) -> Tensor:
+def _checked_example(example: Tensor, columns: Sequence[Mapping[str, Any]] | None) -> Tensor:
     if not isinstance(example, Tensor) or example.dtype not in (torch.float32, torch.uint8):
         kind = example.dtype if isinstance(example, Tensor) else type(example).__name__
         raise AttarError(
-            f"{_OWNER}: example must be a float32 or uint8 tensor of real rows. Got {kind}. The "
+            f"{OWNER}: example must be a float32 or uint8 tensor of real rows. Got {kind}. The "
             f"file will take numbers of the example's type."
         )
     if example.ndim < 2 or example.numel() == 0:
         raise AttarError(
-            f"{_OWNER}: example must have shape [N, ...] with at least one row. Got "
+            f"{OWNER}: example must have shape [N, ...] with at least one row. Got "
             f"{tuple(example.shape)}. A single row needs its batch axis: example[None]."
         )
-    check_finite(_OWNER, "example", example)
+    if columns is not None and tuple(example.shape[1:]) != (encoded_width(columns),):
+        raise AttarError(
+            f"{OWNER}: example must have the {encoded_width(columns)} features that columns "
+            f"describe. Got shape {tuple(example.shape)}."
+        )
+    check_finite(OWNER, "example", example)
     return example.detach().cpu().contiguous()
 
 
 def _copy(model: nn.Module) -> nn.Module:
     if not isinstance(model, nn.Module):
-        raise AttarError(f"{_OWNER}: model must be a torch module. Got {type(model).__name__}.")
+        raise AttarError(f"{OWNER}: model must be a torch module. Got {type(model).__name__}.")
     try:
         return copy.deepcopy(model).cpu()
     except RuntimeError as error:
-        raise AttarError(f"{_OWNER}: the model cannot be copied: {error}") from error
+        raise AttarError(f"{OWNER}: the model cannot be copied: {error}") from error
 
 
-def _reference(wrapper: nn.Module, example: Tensor, classes: int) -> Tensor:
+def _reference(wrapper: WithProbabilities, example: Tensor, classes: int) -> Tensor:
     """What the model says: logits ``[N, C]``, float64."""
     try:
         with torch.no_grad():
-            logits = torch.cat([wrapper(rows)[0] for rows in torch.split(example, _CHUNK)])
+            parts = [ask(wrapper.model, rows).logits for rows in torch.split(example, _CHUNK)]
     except Exception as error:
         raise AttarError(
-            f"{_OWNER}: the model cannot answer the example of shape {tuple(example.shape)}, "
-            f"{example.dtype}, with a tensor of logits [N, C]: {error}"
+            f"{OWNER}: the model cannot answer the example of shape {tuple(example.shape)}, "
+            f"{example.dtype}: {first_line(error)}"
         ) from error
-    check_logits(_OWNER, "the model's answer", logits, rows=len(example))
+    if not isinstance(parts[0], Tensor):
+        raise AttarError(
+            f"{OWNER}: the model must answer with a tensor of logits [N, C]. Got "
+            f"{type(parts[0]).__name__}. Wrap it in a module that returns the logits alone."
+        )
+    logits = torch.cat(parts)
+    check_logits(OWNER, "the model's answer", logits, rows=len(example))
     if logits.shape[1] != classes:
         raise AttarError(
-            f"{_OWNER}: classes must name each class of the model. Got {classes} names for "
+            f"{OWNER}: classes must name each class of the model. Got {classes} names for "
             f"{logits.shape[1]} classes."
         )
-    check_finite(_OWNER, "the model's logits", logits)
+    check_finite(OWNER, "the model's logits", logits)
     return logits.double()
-
-
-def _graph(wrapper: nn.Module, example: Tensor) -> Any:
-    """The model as an ONNX graph (``onnx.ModelProto``).
-
-    The tracer goes first: it takes 0.005 to 0.2 s where torch.export takes 0.6 to 3.5 s, and its
-    graphs run as fast or faster. But it sees only the calls that were made, warns where Python
-    decided something by a value, knows fewer operators, and will leave torch one day; in each of
-    these cases torch.export takes over.
-    """
-    need("onnx", extra="train", purpose="export to ONNX")
-    need("onnxscript", extra="train", purpose="export to ONNX")
-    # Not one row: a size of one may be taken for a constant, or broadcast.
-    rows = example[:3] if len(example) > 1 else example.repeat(2, *[1] * (example.ndim - 1))
-    with _quiet(), torch.no_grad():
-        with suppress(Exception):  # whatever stops the tracer, torch.export's word is the last
-            return _traced(wrapper, rows)
-        try:
-            return _captured(wrapper, rows)
-        except Exception as error:
-            raise AttarError(
-                f"{_OWNER}: {type(wrapper.model).__name__} cannot be expressed in ONNX with any "
-                f"number of rows: {error}"
-            ) from error
-
-
-def _traced(wrapper: nn.Module, rows: Tensor) -> Any:
-    import onnx
-
-    with warnings.catch_warnings(), tempfile.TemporaryDirectory() as folder:
-        warnings.simplefilter("error", torch.jit.TracerWarning)  # type: ignore[attr-defined]
-        path = Path(folder, "traced.onnx")
-        torch.onnx.export(
-            wrapper,
-            (rows,),
-            path,
-            dynamo=False,
-            opset_version=OPSET,
-            input_names=list(_NAMES[:1]),
-            output_names=list(_NAMES[1:]),
-            dynamic_axes={name: {0: "batch"} for name in _NAMES},
-        )
-        return onnx.load(path)
-
-
-def _captured(wrapper: nn.Module, rows: Tensor) -> Any:
-    program = torch.onnx.export(
-        wrapper,
-        (rows,),
-        dynamo=True,
-        opset_version=OPSET,
-        input_names=list(_NAMES[:1]),
-        output_names=list(_NAMES[1:]),
-        dynamic_shapes=({0: torch.export.Dim("batch")},),
-        verbose=False,
-    )
-    assert program is not None  # it is None only where a file was asked for
-    return program.model_proto
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep the exporters' progress and warnings to themselves."""
-    logger = logging.getLogger("torch.onnx")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logger.setLevel(level)
-
-
-def _finished(proto: Any, properties: Mapping[str, str], classes: int) -> bytes:
-    """The bytes of the file: without the traces of the machine, with what Attar adds."""
-    import onnx
-
-    _strip(proto.graph)
-    proto.graph.name = "attar"
-    proto.producer_name, proto.producer_version = "attar", attar.__version__
-    proto.doc_string = ""
-    del proto.metadata_props[:]
-    onnx.helper.set_model_props(proto, dict(properties))
-    for output in proto.graph.output:  # an exporter may not know the sizes; the runtime needs C
-        batch, count = onnx.TensorShapeProto.Dimension(), onnx.TensorShapeProto.Dimension()
-        batch.dim_param, count.dim_value = "batch", classes
-        del output.type.tensor_type.shape.dim[:]
-        output.type.tensor_type.shape.dim.extend([batch, count])
-    try:
-        onnx.checker.check_model(proto, full_check=True)
-        return bytes(proto.SerializeToString())
-    except Exception as error:  # the checker's errors, and a message of more than 2 GB
-        raise AttarError(f"{_OWNER}: the exported graph is not valid ONNX: {error}") from error
-
-
-def _strip(graph: Any) -> None:
-    """Remove what exporters note in a graph: source lines, with the paths of this machine."""
-    del graph.value_info[:]
-    for part in (graph, *graph.node, *graph.initializer, *graph.input, *graph.output):
-        part.doc_string = ""
-        del part.metadata_props[:]
-    for node in graph.node:
-        for attribute in node.attribute:
-            attribute.doc_string = ""
-            for inner in (attribute.g, *attribute.graphs):
-                if inner.node:
-                    _strip(inner)
 
 
 def _prove(
     student: runtime.Student, example: Tensor, logits: Tensor, *, tolerance: float, margin: float
 ) -> tuple[float, int]:
     """The largest difference in probability, and the rows with another class, or an error."""
-    difference, changed, wrong = 0.0, 0, 0
+    difference = 0.0
+    changed = torch.zeros(len(example), dtype=torch.bool)
+    far_apart = torch.zeros(len(example), dtype=torch.bool)
     for rows in _batches(len(example)):
         expected = torch.softmax(logits[rows], dim=1)
         inputs = example[rows].numpy()
@@ -335,18 +213,18 @@ def _prove(
         for got in (probabilities, from_logits):
             difference = max(difference, float((got - expected).abs().max()))
         best = expected.topk(2, dim=1)
-        other = from_logits.argmax(dim=1) != best.indices[:, 0]
-        changed += int(other.sum())
-        wrong += int((other & (best.values[:, 0] - best.values[:, 1] > margin)).sum())
+        changed[rows] |= from_logits.argmax(dim=1) != best.indices[:, 0]
+        far_apart[rows] = best.values[:, 0] - best.values[:, 1] > margin
+    wrong = int((changed & far_apart).sum())
     if difference > tolerance or wrong:
         raise AttarError(
-            f"{_OWNER}: the exported file does not answer as the model does, and was not kept: "
+            f"{OWNER}: the exported file does not answer as the model does, and was not kept: "
             f"over {len(example)} rows, probabilities differ by up to {difference:.2e} (allowed: "
             f"{tolerance:.2e}), and {wrong} rows whose two likeliest classes are more than "
             f"{margin:.2e} apart get another class (allowed: 0). Usual causes: dropout that is on "
             f"in eval mode, random numbers in forward, rows that depend on their batch."
         )
-    return difference, changed
+    return difference, int(changed.sum())
 
 
 def _batches(rows: int) -> Iterator[Tensor]:

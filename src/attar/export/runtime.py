@@ -17,6 +17,9 @@ from numpy.typing import NDArray
 from attar.checks import AttarError, check_number
 from attar.export.wire import check_self_contained
 
+#: Who a file says that made it, where Attar did.
+PRODUCER = "attar"
+
 #: onnxruntime's name of a type -> numpy's.
 _DTYPES = {
     "tensor(float)": "float32",
@@ -63,7 +66,9 @@ def loads(data: bytes, *, name: str = "<bytes>", threads: int | None = None) -> 
     try:
         session = ort.InferenceSession(data, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime's exceptions share no base class of their own
-        raise AttarError(f"{name}: onnxruntime cannot read this model: {_line(error)}") from error
+        raise AttarError(
+            f"{name}: onnxruntime cannot read this model: {first_line(error)}"
+        ) from error
     return Student(session, name)
 
 
@@ -74,25 +79,32 @@ class Student:
         classes: The name of each class, in the order of the outputs.
         metadata: What was stored with the model: its metrics, say. Empty without any.
         input_shape: The shape of one row; None stands for a length that may vary.
-        columns: The recipe that turns named columns into the model's numbers; None without.
+        rows: The only number of rows that the model takes; None where it takes any.
+        columns: How named columns become the model's numbers (:mod:`attar.columns`); None where
+            the model takes arrays alone.
         version: The version of Attar that exported the model; None for other models.
     """
 
     def __init__(self, session: Any, name: str) -> None:
-        properties = session.get_modelmeta().custom_metadata_map
+        about = session.get_modelmeta()
+        properties = about.custom_metadata_map
+        if about.producer_name == PRODUCER and "attar.version" not in properties:
+            raise AttarError(  # the version is written last: what comes before it is there too
+                f"{name}: the end of the file is missing. Export or copy it again."
+            )
         self._session = session
         self._owner = name
-        self._input, self._dtype, self.input_shape, self._rows = _input(name, session)
+        self._input, self._dtype, self.input_shape, self.rows = _input(name, session)
         self._outputs, count = _outputs(name, session)
         self.classes = _classes(name, properties, count)
         self.metadata: dict[str, Any] = _property(name, properties, "attar.metadata") or {}
-        self.columns: Any = _property(name, properties, "attar.columns")
+        self.columns: list[dict[str, Any]] | None = _property(name, properties, "attar.columns")
         self.version: str | None = properties.get("attar.version")
         self._names = np.array(self.classes)
         self._floating = self._dtype.kind == "f"
 
     def __repr__(self) -> str:
-        shape = _shape((self._rows, *self.input_shape))
+        shape = _shape((self.rows, *self.input_shape))
         return f"Student({self._owner!r}, input {shape}, {len(self.classes)} classes)"
 
     def predict(self, x: Any) -> NDArray[np.str_]:
@@ -134,7 +146,7 @@ class Student:
         except Exception as error:  # onnxruntime's exceptions share no base class of their own
             raise AttarError(
                 f"{self._owner}: the model cannot answer an input of shape {array.shape}: "
-                f"{_line(error)}"
+                f"{first_line(error)}"
             ) from error
         if np.isnan(answer).any():
             row = int(np.isnan(answer).any(axis=1).argmax())
@@ -147,7 +159,7 @@ class Student:
     def _prepare(self, x: Any) -> NDArray[Any]:
         """The checked array that the session is given; short where nothing is wrong."""
         array: NDArray[Any] = x if isinstance(x, np.ndarray) else self._array(x)
-        if array.shape[1:] != self.input_shape or array.size == 0 or self._rows is not None:
+        if array.shape[1:] != self.input_shape or array.size == 0 or self.rows is not None:
             self._check_shape(array)
         if array.dtype != self._dtype:
             array = self._cast(array)
@@ -173,7 +185,7 @@ class Student:
         except Exception as error:  # ragged lists, tensors that are on a GPU or need a gradient
             raise AttarError(
                 f"{self._owner}: inputs must be an array. Got {type(x).__name__}, of which numpy "
-                f"says: {_line(error)}"
+                f"says: {first_line(error)}"
             ) from error
 
     def _encode(self, rows: Mapping[str, Any]) -> NDArray[np.float32]:
@@ -182,13 +194,13 @@ class Student:
         if self.columns is None:
             raise AttarError(
                 f"{self._owner}: this model was exported without columns and takes an array of "
-                f"shape {_shape((self._rows, *self.input_shape))}. Got named columns: "
+                f"shape {_shape((self.rows, *self.input_shape))}. Got named columns: "
                 f"{', '.join(map(str, list(rows)[:5]))}."
             )
         return encode_columns(rows, self.columns)
 
     def _check_shape(self, array: NDArray[Any]) -> None:
-        wanted = (self._rows, *self.input_shape)
+        wanted = (self.rows, *self.input_shape)
         said = f"{self._owner}: inputs must have shape {_shape(wanted)}. Got {array.shape}"
         if array.shape and len(array) == 0:
             raise AttarError(f"{said}: no rows. Leave out the call where there is nothing to ask.")
@@ -289,6 +301,6 @@ def _shape(wanted: tuple[int | None, ...]) -> str:
     return f"[{', '.join(map(str, sizes))}]"
 
 
-def _line(error: Exception) -> str:
-    """The first line of a message: onnxruntime's go on for pages."""
+def first_line(error: BaseException) -> str:
+    """The first line of a message: those of big libraries go on for pages."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 import attar
 from attar.checks import AttarError, need
-from attar.export.files import write_whole
+from attar.export.files import as_json, write_whole
 
 
 def save_weights(
@@ -30,10 +30,7 @@ def save_weights(
     """
     safetensors = need("safetensors.torch", extra="train", purpose="saving weights")
     state = _state("save_weights", model)
-    try:
-        text = json.dumps(dict(metadata or {}), allow_nan=False)
-    except (TypeError, ValueError) as error:
-        raise AttarError(f"save_weights: metadata must fit into JSON: {error}.") from error
+    text = as_json("save_weights", "metadata", dict(metadata or {}))
     # Each tensor its own memory: the format refuses views and weights that two layers share.
     tensors = {name: value.detach().cpu().contiguous().clone() for name, value in state.items()}
     data = safetensors.save(

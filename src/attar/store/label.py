@@ -178,12 +178,12 @@ def _stored(logits: Tensor, data: Data, start: int, dtype: str) -> NDArray[Any]:
 
 
 def _ids(data: Data, positions: Tensor) -> Tensor:
-    return data.rows[positions % len(data)] + positions // len(data) * VIEW
+    return data.rows.cpu()[positions % len(data)] + positions // len(data) * VIEW
 
 
 def all_ids(data: Data) -> NDArray[np.int64]:
     """``[N * V]`` ids of all views of all rows: view 0 of each, then view 1, and so on."""
-    rows: NDArray[np.int64] = data.rows.numpy()
+    rows: NDArray[np.int64] = data.rows.cpu().numpy()
     ids: NDArray[np.int64] = (
         np.arange(data.view_count, dtype=np.int64)[:, None] * VIEW + rows
     ).reshape(-1)

@@ -189,8 +189,10 @@ class Store:
         if self._table is not None:
             if self._one_view:
                 return self._table.index_select(0, ids - self._low if self._low else ids)
-            rows = (ids & (VIEW - 1)) - self._low
-            return torch.add(self._table.index_select(0, rows), ids >> 40, alpha=self._row_count)
+            rows = ids & (VIEW - 1)
+            if self._low:
+                rows.sub_(self._low)
+            return self._table.index_select(0, rows).add_(ids >> 40, alpha=self._row_count)
         place = torch.searchsorted(self._sorted, ids).clamp_(max=len(self._sorted) - 1)
         if not torch.equal(self._sorted.index_select(0, place), ids):
             raise IndexError

@@ -10,10 +10,11 @@ from __future__ import annotations
 from attar.students.convnet import convnet
 from attar.students.family import Family, count_parameters, fit_to
 from attar.students.mlp import mlp
+from attar.students.plain_convnet import plain_convnet
 from attar.students.standardize import Standardize
 
 #: By name, for the command line.
-FAMILIES = {"convnet": convnet, "mlp": mlp}
+FAMILIES = {"convnet": convnet, "mlp": mlp, "plain_convnet": plain_convnet}
 
 __all__ = [
     "FAMILIES",
@@ -23,4 +24,5 @@ __all__ = [
     "count_parameters",
     "fit_to",
     "mlp",
+    "plain_convnet",
 ]

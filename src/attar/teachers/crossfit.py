@@ -12,7 +12,7 @@ from torch import Tensor
 
 from attar.checks import AttarError, check_number, need
 from attar.teachers.ensemble import EnsembleTeacher
-from attar.teachers.estimator import EstimatorTeacher, flat_rows, is_fitted
+from attar.teachers.estimator import EstimatorTeacher, LabelsAre, flat_rows, is_fitted
 from attar.types import UNLABELLED, Data
 
 
@@ -54,11 +54,11 @@ def cross_fit(
     positions, codes = _labelled(data)
     _check_counts(codes, data, folds)
     inputs = flat_rows("cross_fit", data.batch(positions).inputs)
-    if full is None:
-        full = estimator if is_fitted(estimator) else _fit(estimator, inputs, codes, seed)
-        matching = "auto" if full is estimator else "codes"
-    else:
-        matching = "auto"
+    matching: LabelsAre = "auto"
+    if full is None and is_fitted(estimator):
+        full = estimator
+    elif full is None:
+        full, matching = _fit(estimator, inputs, codes, seed), "codes"
     classes = data.classes or tuple(str(code) for code in range(int(codes.max()) + 1))
     members = [EstimatorTeacher(full, classes=classes, floor=floor, labels_are=matching)]
     columns = torch.zeros(len(codes), dtype=torch.int64)
@@ -93,9 +93,7 @@ def _labelled(data: Data) -> tuple[Tensor, NDArray[Any]]:
 def _check_counts(codes: NDArray[Any], data: Data, folds: int) -> None:
     present, counts = np.unique(codes, return_counts=True)
     if len(present) < 2:
-        raise AttarError(
-            f"cross_fit: at least two classes need labelled rows. Got {len(present)}."
-        )
+        raise AttarError(f"cross_fit: at least two classes need labelled rows. Got {len(present)}.")
     if counts.min() < 2:
         code = int(present[counts.argmin()])
         name = data.classes[code] if data.classes else str(code)

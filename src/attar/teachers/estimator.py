@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import pickle  # noqa: S403 - only to measure a size; nothing is ever loaded
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
@@ -13,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from attar.checks import AttarError, need
-from attar.teachers.fitted import fitted_fingerprint
+from attar.teachers.fitted import fitted_state
 from attar.teachers.outputs import OutputKind
 from attar.teachers.protocol import answer_tensor, to_numpy
 from attar.types import Batch, Outputs
@@ -49,7 +48,7 @@ class EstimatorTeacher:
         >>> nearest = KNeighborsClassifier(1).fit([[0.0], [1.0]], ["cat", "dog"])
         >>> teacher = EstimatorTeacher(nearest, classes=("dog", "cat"))
         >>> teacher(Batch(torch.tensor([[0.1]]), torch.tensor([0]))).logits
-        tensor([[-13.8155,   0.0000]])
+        tensor([[-1.3816e+01, -1.0000e-06]])
     """
 
     outputs = "probabilities"
@@ -81,7 +80,6 @@ class EstimatorTeacher:
         self._places = _places(owner, estimator, classes, labels_are)
         self._class_count = len(self._places) if classes is None else len(classes)
         self._kind = OutputKind("probabilities", owner=owner, floor=floor)
-        self._bytes: int | None = None
 
     @property
     def parameters(self) -> int | None:
@@ -90,15 +88,13 @@ class EstimatorTeacher:
 
     @property
     def bytes(self) -> int | None:
-        """The size of the saved estimator; None if it cannot be saved."""
-        if self._bytes is None:
-            self._bytes = _saved_size(self.estimator)
-        return self._bytes
+        """The size of the arrays that it learned; None if its parts cannot be read."""
+        return self._state()[1]
 
     @property
     def verified(self) -> bool:
         """Whether all that the estimator learned is in its fingerprint."""
-        return self._state_hash()[1]
+        return self._state()[1] is not None
 
     def __call__(self, batch: Batch) -> Outputs:
         """Log-probabilities ``[N, C]`` float32 on the device of ``batch.ids``."""
@@ -117,19 +113,20 @@ class EstimatorTeacher:
 
     def fingerprint(self) -> str:
         """The hash of the estimator's type, parameters and all that it learned."""
-        state = self._state_hash()[0]
+        state = self._state()[0]
         places = f"{self._places.tolist()} of {self._class_count}, floor {self._kind.floor!r}"
         text = f"estimator\n{state}\n{places}\n{self._columns!r}"
         return hashlib.sha256(text.encode()).hexdigest()
 
-    def _state_hash(self) -> tuple[str, bool]:
+    def _state(self) -> tuple[str, int | None]:
+        """The hash of what was learned, and its size; None where a part cannot be read."""
         try:
-            return fitted_fingerprint(self.estimator), True
+            return fitted_state(self.estimator)
         except (TypeError, AttributeError, RecursionError):
             # A part cannot be read (a lock, a lambda): the type and the parameters must do.
             getter = getattr(self.estimator, "get_params", dict)
             text = f"{type(self.estimator).__qualname__} {sorted(map(str, getter().items()))}"
-            return hashlib.sha256(text.encode()).hexdigest(), False
+            return hashlib.sha256(text.encode()).hexdigest(), None
 
     def _table(self, inputs: NDArray[Any]) -> Any:
         """The inputs as the table that the estimator was fitted on, if it was one."""
@@ -243,24 +240,3 @@ def _count_parameters(estimator: Any) -> int | None:
     for item in found:
         arrays.extend(item if isinstance(item, list) else [] if item is None else [item])
     return sum(int(np.size(array)) for array in arrays) if arrays else None
-
-
-class _Counter:
-    """A file that only counts what is written to it."""
-
-    def __init__(self) -> None:
-        self.bytes = 0
-
-    def write(self, piece: Any) -> int:
-        size = memoryview(piece).nbytes
-        self.bytes += size
-        return size
-
-
-def _saved_size(estimator: Any) -> int | None:
-    counter = _Counter()
-    try:
-        pickle.Pickler(counter, protocol=5).dump(estimator)
-    except Exception:  # whatever an estimator of any library raises here, its size is unknown
-        return None
-    return counter.bytes

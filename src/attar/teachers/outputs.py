@@ -43,9 +43,9 @@ class OutputKind:
 
     Example:
         >>> kind = OutputKind("auto", owner="a forest")
-        >>> kind(torch.tensor([[0.25, 0.75], [1.0, 0.0]]))
-        tensor([[ -1.3863,  -0.2877],
-                [ -0.0000, -13.8155]])
+        >>> logits = kind(torch.tensor([[0.25, 0.75], [1.0, 0.0]]))
+        >>> [[round(x, 4) for x in row] for row in logits.tolist()]
+        [[-1.3863, -0.2877], [-0.0, -13.8155]]
         >>> kind.decided
         'probabilities'
     """
@@ -82,7 +82,8 @@ class OutputKind:
         if self.decided == "auto":
             check_finite(self.owner, "the answer", answer, ids=ids)
             self.decided = "probabilities" if probabilities else "logits"
-            if not probabilities and bool(((answer >= 0) & (answer <= 1)).all()):
+            inside = not probabilities and bool(((answer >= 0) & (answer <= 1)).all())
+            if inside and len(answer) >= _ROWS_TO_BE_SURE:
                 warnings.warn(
                     f"{self.owner}: all values of the first answer lie in [0, 1], but the rows do "
                     f"not sum to 1, so they are taken for logits. If they are scores of another "

@@ -16,22 +16,22 @@ from attar.types import Batch, Outputs
 
 
 class NamedTeacher(Protocol):
-    """A teacher that says who it is. Nothing to inherit; these members are enough.
-
-    Attributes:
-        name: What people call it.
-        parameters: How many it has; None where that is unknown or means nothing.
-        bytes: Its size in bytes; None where unknown.
-    """
+    """A teacher that says who it is. Nothing to inherit; these members are enough."""
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """What people call it."""
+        ...
 
     @property
-    def parameters(self) -> int | None: ...
+    def parameters(self) -> int | None:
+        """How many it has; None where that is unknown or means nothing."""
+        ...
 
     @property
-    def bytes(self) -> int | None: ...
+    def bytes(self) -> int | None:
+        """Its size; None where unknown."""
+        ...
 
     def __call__(self, batch: Batch) -> Outputs:
         """Float32 logits ``[N, C]`` on the device of ``batch.ids``."""
@@ -74,6 +74,8 @@ def answer_tensor(owner: str, values: Any, *, rows: int) -> Tensor:
     """
     try:
         array = to_numpy(values)
+        if array.dtype.kind not in "biuf":
+            raise TypeError(f"of the dtype {array.dtype}")
         array = array.astype(np.float64 if array.dtype == np.float64 else np.float32)
     except (TypeError, ValueError) as error:
         raise AttarError(
@@ -86,7 +88,7 @@ def answer_tensor(owner: str, values: Any, *, rows: int) -> Tensor:
             f"classes. Got {array.shape}."
             + (
                 " For two classes give both columns, [1 - p, p]."
-                if array.ndim == 1 or array.shape[-1] == 1
+                if array.ndim < 2 or array.shape[1] == 1
                 else ""
             )
         )

@@ -1,0 +1,68 @@
+"""What the scripts of this benchmark leave behind: one results.json, part by part."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from collections.abc import Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+PATH = Path(__file__).with_name("results.json")
+
+#: What a part hands over: its rows (every single run) and its figures (name -> number).
+Part = tuple[list[dict[str, Any]], dict[str, float]]
+
+
+def write(
+    parts: Mapping[str, Part], *, command: str, seeds: Mapping[str, int], path: Path = PATH
+) -> None:
+    """Put these parts into results.json; the parts of other scripts stay as they are.
+
+    A row says in ``"part"`` which part it belongs to; the name of a figure starts with it.
+    """
+    old: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
+    commands = [line for line in old.get("command", "").split(" && ") if line]
+    rows = [row for row in old.get("rows", []) if row["part"] not in parts]
+    figures = {
+        name: value
+        for name, value in old.get("figures", {}).items()
+        if name.split("_")[0] not in parts
+    }
+    for part, (new_rows, new_figures) in parts.items():
+        rows += [{"part": part, **row} for row in new_rows]
+        figures |= {f"{part}_{name}": value for name, value in new_figures.items()}
+    results = {
+        "command": " && ".join(dict.fromkeys([*commands, command])),
+        "versions": _versions(),
+        "machine": _machine(),
+        "seeds": old.get("seeds", {}) | dict(seeds),
+        "figures": {name: _short(value) for name, value in figures.items()},
+        "rows": [{name: _short(value) for name, value in row.items()} for row in rows],
+    }
+    # A row a line: a table that a person can read, and a diff that shows what changed.
+    lines = ",\n".join("  " + json.dumps(row) for row in results.pop("rows"))
+    text = json.dumps(results, indent=1).removesuffix("\n}")
+    path.write_text(f'{text},\n "rows": [\n{lines}\n ]\n}}\n')
+
+
+def _versions() -> dict[str, str]:
+    packages = ("torch", "numpy", "scipy", "scikit-learn")
+    return {"python": platform.python_version()} | {name: version(name) for name in packages}
+
+
+def _machine() -> dict[str, Any]:
+    info = Path("/proc/cpuinfo")
+    names = [
+        line.split(":", 1)[1].strip()
+        for line in (info.read_text().splitlines() if info.exists() else [])
+        if line.startswith("model name")
+    ]
+    processor = names[0] if names else platform.processor()
+    return {"cores": os.cpu_count(), "processor": processor, "device": "cpu"}
+
+
+def _short(value: Any) -> Any:
+    return float(f"{value:.6g}") if isinstance(value, float) else value

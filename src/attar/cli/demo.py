@@ -1,0 +1,41 @@
+"""`attar demo`: the main job on real images, in two minutes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+_OUT = Path("runs/demo")
+
+
+def demo(
+    all_labels: Annotated[
+        bool, typer.Option("--all-labels", help="Label every training row, not 150 of them.")
+    ] = False,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="The run folder; by default the next free one of runs/demo, -2, ..."),
+    ] = None,
+    seeds: Annotated[int, typer.Option(help="How many seeds of each arm.", min=1)] = 5,
+) -> None:
+    """Distil an ensemble into a small student on handwritten digits, and see the verdict."""
+    from attar.checks import need
+    from attar.cli import show
+
+    need("torch", extra="train", purpose="attar demo")
+    from attar.demo import run
+
+    folder = _next_free(_OUT) if out is None else out
+    with show.Reporter() as reporter:
+        experiment = run(folder, all_labels=all_labels, seeds=seeds, progress=reporter)
+    show.show_experiment(experiment, folder, demo=True)
+
+
+def _next_free(folder: Path) -> Path:
+    """The folder itself, or the first of ``-2``, ``-3``, ... that is not there."""
+    free, number = folder, 2
+    while free.exists():
+        free, number = folder.with_name(f"{folder.name}-{number}"), number + 1
+    return free

@@ -1,0 +1,241 @@
+"""`attar distill`: from files to a student and a verdict."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from attar.checks import AttarError, check_number, need
+from attar.cli.ensemble import WIDTH, Recipe
+from attar.cli.inputs import RunFiles, image_size
+from attar.cli.options import DATA, RUN, STUDENT, TEACHER, Label, Labels, Size, Teachers, Trust
+from attar.cli.teachers import TeacherWord, load_all, out_of_fold, recipe_of
+from attar.cli.words import check_student, choices, load_object, seeds_of
+
+if TYPE_CHECKING:
+    from attar.data import Views
+
+#: How many times smaller than a teacher's smallest member a student is, unless it is said.
+_SHRINK = 10.0
+
+#: Views of each image where ``--shift`` is given alone.
+_VIEWS = 8
+
+
+def distill(
+    train: Annotated[
+        str,
+        typer.Option(
+            help="A folder of images, a .csv or .parquet table, an idx file, or an .npz.",
+            rich_help_panel=DATA,
+        ),
+    ],
+    out: Annotated[Path, typer.Option(help="The run folder.", rich_help_panel=RUN)],
+    label: Label = None,
+    labels: Labels = None,
+    size: Size = None,
+    validation: Annotated[
+        str | None,
+        typer.Option(help="Labelled; a fifth of --train by default.", rich_help_panel=DATA),
+    ] = None,
+    test: Annotated[
+        str | None,
+        typer.Option(help="Labelled; a fifth of --train by default.", rich_help_panel=DATA),
+    ] = None,
+    transfer: Annotated[
+        str | None,
+        typer.Option(help="More rows, for the soft targets alone.", rich_help_panel=DATA),
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on in --out.", rich_help_panel=RUN)
+    ] = False,
+    teacher: Teachers = None,
+    trust: Trust = None,
+    folds: Annotated[
+        int,
+        typer.Option(
+            help="Estimators label the rows out of fold, by this many clones; 0: as they are.",
+            rich_help_panel=TEACHER,
+        ),
+    ] = 5,
+    members: Annotated[
+        int,
+        typer.Option(
+            help="Networks of the ensemble that is trained without --teacher.",
+            min=2,
+            rich_help_panel=TEACHER,
+        ),
+    ] = 5,
+    teacher_width: Annotated[
+        int | None,
+        typer.Option(
+            help="Their width: 256 for an mlp, 32 for a convnet by default.",
+            min=1,
+            rich_help_panel=TEACHER,
+        ),
+    ] = None,
+    teacher_steps: Annotated[
+        int, typer.Option(help="Steps of each of them.", min=1, rich_help_panel=TEACHER)
+    ] = 600,
+    student: Annotated[
+        str | None,
+        typer.Option(
+            help="mlp, convnet, or module:function; convnet for images, else mlp, by default.",
+            rich_help_panel=STUDENT,
+        ),
+    ] = None,
+    parameters: Annotated[
+        int | None,
+        typer.Option(help="The student's size.", min=1, rich_help_panel=STUDENT),
+    ] = None,
+    shrink: Annotated[
+        float | None,
+        typer.Option(
+            help="Its size, as times smaller than the teacher's smallest member; 10 by default.",
+            rich_help_panel=STUDENT,
+        ),
+    ] = None,
+    temperature: Annotated[
+        str,
+        typer.Option(help="A number, a list to choose from, or auto.", rich_help_panel=STUDENT),
+    ] = "4",
+    alpha: Annotated[
+        str,
+        typer.Option(
+            help="The weight of the soft targets: a number, a list, or auto.",
+            rich_help_panel=STUDENT,
+        ),
+    ] = "0.9",
+    seeds: Annotated[
+        str, typer.Option(help="How many (3), or which (0,1,5).", rich_help_panel=STUDENT)
+    ] = "3",
+    steps: Annotated[
+        int | None, typer.Option(help="Steps of every run.", min=1, rich_help_panel=STUDENT)
+    ] = None,
+    epochs: Annotated[
+        float | None,
+        typer.Option(help="Instead: passes over --train (20).", rich_help_panel=STUDENT),
+    ] = None,
+    batch_size: Annotated[
+        int, typer.Option(help="Rows a step.", min=1, rich_help_panel=STUDENT)
+    ] = 256,
+    learning_rate: Annotated[
+        float, typer.Option(help="The peak of the schedule.", rich_help_panel=STUDENT)
+    ] = 1e-3,
+    shift: Annotated[
+        int | None,
+        typer.Option(
+            help="Views of images: moved by up to so many pixels.",
+            min=1,
+            rich_help_panel=STUDENT,
+        ),
+    ] = None,
+    views: Annotated[
+        int | None,
+        typer.Option(help="How many views with --shift (8).", min=2, rich_help_panel=STUDENT),
+    ] = None,
+) -> None:
+    """Distil a teacher into a small student, and find out whether the teacher helped.
+
+    Without --teacher, Attar trains a big ensemble of networks first.
+    """
+    from attar.cli import show
+
+    files = RunFiles(train, labels, validation, test, transfer)
+    files.check(label)
+    _check_folder(out, resume=resume)
+    words = [TeacherWord.of(word) for word in teacher or ()]
+    if student is not None:
+        check_student(student)
+    _not_both("parameters", parameters, "shrink", shrink)
+    _not_both("steps", steps, "epochs", epochs)
+    if views is not None and shift is None:
+        raise AttarError("--views says how many; give --shift PIXELS to say which.")
+    for name, number in (("learning-rate", learning_rate), ("epochs", epochs)):
+        if number is not None:
+            check_number("attar distill", name, number, low=0, low_open=True)
+    if shrink is not None:
+        check_number("attar distill", "shrink", shrink, low=1)
+    numbers: dict[str, Any] = {
+        "temperature": choices("temperature", temperature, high=1e3),
+        "alpha": choices("alpha", alpha, high=1.0),
+        "seeds": seeds_of(seeds),
+        "steps": steps,
+        "epochs": epochs,
+        "batch_size": batch_size,
+        "learning_rate": learning_rate,
+    }
+    need("torch", extra="train", purpose="attar distill")
+    from attar import experiment as experiments
+
+    reading = replace(recipe_of(words), label=label, size=size)
+    splits, given = files.read(reading, _views(shift, views))
+    family = "mlp" if image_size(given) is None else "convnet"
+    own = _student(student or family)
+    if parameters is None and shrink is None and _is_family(student or family):
+        shrink = _SHRINK
+    with show.Reporter() as reporter:
+        if words:
+            loaded = load_all(words, trust or [], given)
+            # An estimator alone is cross-fitted by `distill` itself.
+            alone = len(loaded) == 1
+            asked = loaded[0] if alone else [out_of_fold(t, splits.train, folds) for t in loaded]
+        else:
+            recipe = Recipe(family, teacher_width or WIDTH[family], members, teacher_steps)
+            recipe.check_room(own, given, parameters=parameters, shrink=shrink)
+            asked = recipe.train(splits, out / "teacher", reporter)
+            resume = True  # the folder is there now, with the teacher in it
+        result = experiments.distill(
+            asked,
+            own,
+            train=splits.train,
+            validation=splits.validation,
+            test=splits.test,
+            parameters=parameters,
+            shrink=shrink,
+            folds=folds or None,
+            out=out,
+            resume=resume,
+            progress=reporter,
+            **numbers,
+        )
+    show.show_experiment(result, out)
+
+
+def _check_folder(out: Path, *, resume: bool) -> None:
+    """Refuse a folder that holds something, before time is spent on reading and training."""
+    if out.is_file():
+        raise AttarError(f"--out {out} is a file; name a folder.")
+    if out.exists() and any(out.iterdir()) and not resume:
+        raise AttarError(
+            f"the run folder {out} exists already and is not overwritten. Name another one, or go "
+            "on with it: --resume."
+        )
+
+
+def _not_both(first: str, one: Any, second: str, other: Any) -> None:
+    if one is not None and other is not None:
+        raise AttarError(f"give --{first} or --{second}, not both.")
+
+
+def _views(shift: int | None, count: int | None) -> Views | None:
+    if shift is None:
+        return None
+    from attar.data import Views
+    from attar.data import shift as shifted
+
+    return Views([shifted(shift)], count or _VIEWS)
+
+
+def _is_family(word: str) -> bool:
+    """Whether a word names a family, which needs a size."""
+    return ":" not in word
+
+
+def _student(word: str) -> Any:
+    from attar.students import FAMILIES
+
+    return FAMILIES[word] if _is_family(word) else load_object(word, "--student")

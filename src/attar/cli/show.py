@@ -1,0 +1,209 @@
+"""What the user sees: progress on stderr, results on stdout."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Protocol
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Table
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from attar.experiment import Experiment
+
+#: Where nobody watches (a log), a line comes at most so often, in seconds.
+QUIET = 10.0
+
+#: Columns of a page that is no terminal: a log or a file wraps nothing by itself.
+_PAGE = 120
+
+#: The colour of each verdict; the word itself is printed with it.
+_COLOURS = {"BEATS": "green", "NO GAIN": "yellow", "WORSE": "red", "INCONCLUSIVE": "yellow"}
+
+
+class Step(Protocol):
+    """What :class:`Reporter` is told; :class:`attar.experiment.Progress` is one."""
+
+    @property
+    def stage(self) -> str:
+        """A word; another one begins another bar."""
+        ...
+
+    @property
+    def message(self) -> str:
+        """For a person."""
+        ...
+
+    @property
+    def done(self) -> int:
+        """Of ``total``."""
+        ...
+
+    @property
+    def total(self) -> int:
+        """0 where there is nothing to count."""
+        ...
+
+
+def console(*, stderr: bool = False) -> Console:
+    """A console that prints text as it is: names of classes and files are no markup."""
+    stream = sys.stderr if stderr else sys.stdout
+    width = None if stream.isatty() else _PAGE
+    return Console(file=stream, markup=False, highlight=False, emoji=False, width=width)
+
+
+class Reporter:
+    """Progress as bars on a terminal, and as a line now and then where nobody watches.
+
+    Used as a context manager and called with each :class:`Step`.
+
+    Args:
+        console: Where to print; stderr by default, which leaves stdout to results.
+        clock: Seconds; what decides whether it is time for another line.
+    """
+
+    def __init__(
+        self, console_: Console | None = None, *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._console = console_ or console(stderr=True)
+        self._clock = clock
+        self._stage: str | None = None
+        self._last = 0.0
+        self._bars: Progress | None = None
+        self._bar: TaskID | None = None
+        if self._console.is_terminal:
+            self._bars = Progress(
+                TextColumn("{task.description}", markup=False),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TimeRemainingColumn(),
+                console=self._console,
+            )
+
+    def __enter__(self) -> Reporter:
+        if self._bars is not None:
+            self._bars.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._bars is not None:
+            self._bars.stop()
+
+    def __call__(self, step: Step) -> None:
+        """Tell of one step."""
+        self.tell(step.stage, step.message, step.done, step.total)
+
+    def tell(self, stage: str, message: str, done: int = 0, total: int = 0) -> None:
+        """The same, by its parts."""
+        new = stage != self._stage
+        self._stage = stage
+        if self._bars is None:
+            self._line(message, done, total, due=new or not total)
+            return
+        if not total:
+            self._bars.console.print(message)
+            return
+        if new or self._bar is None:
+            self._bar = self._bars.add_task(message, total=total)
+        self._bars.update(self._bar, description=message, completed=done, total=total)
+
+    def counter(self, stage: str, message: str) -> Callable[[int, int], None]:
+        """A function of (done, total) that tells of this stage."""
+        return lambda done, total: self.tell(stage, message, done, total)
+
+    def _line(self, message: str, done: int, total: int, *, due: bool) -> None:
+        now = self._clock()
+        if due or now - self._last >= QUIET:
+            self._last = now
+            self._console.print(f"{message} ({done:,} of {total:,})" if total else message)
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
+    """A table, the first column to the left and numbers to the right."""
+    grid = Table(show_edge=False, pad_edge=False)
+    for place, name in enumerate(head):
+        grid.add_column(name, justify="right" if place else "left", overflow="fold")
+    for row in rows:
+        grid.add_row(*row)
+    return grid
+
+
+def show_experiment(experiment: Experiment, folder: Path, *, demo: bool = False) -> None:
+    """The table, the verdict, the lines of the summary, and what to do next.
+
+    Args:
+        experiment: A finished one.
+        folder: Where it was saved.
+        demo: Whether the user has still to be told how to run it on other data.
+    """
+    page = console()
+    page.print()
+    page.print(table(*experiment.rows()))
+    page.print()
+    colour = _COLOURS.get(experiment.verdict, "")
+    page.print(Text(experiment.verdict, f"bold {colour}".strip()), soft_wrap=True)
+    page.print(experiment.comparison.reason, soft_wrap=True)
+    page.print()
+    for line in experiment.summary().splitlines():
+        if line.startswith("- "):
+            page.print(line, soft_wrap=True)
+    page.print()
+    named = experiment.columns is not None  # then a table with the same columns can be asked
+    for line in next_steps(folder, rows="your.csv" if named else None):
+        page.print(line, soft_wrap=True)
+    if demo:
+        page.print(
+            "  With your data     attar distill --train your.csv --label COLUMN --out runs/mine"
+        )
+
+
+def next_steps(folder: Path, *, rows: str | None = None) -> list[str]:
+    """What to do with a finished run folder.
+
+    Args:
+        folder: A run folder.
+        rows: A file that ``attar predict`` is shown with; the run's own example rows by default.
+    """
+    named = folder.as_posix()
+    lines = ["What to do next", f"  The whole result   {named}/summary.md and result.json"]
+    if not (folder / "student.onnx").exists():  # a student with named inputs has no ONNX file yet
+        return [*lines, f"  The student        {named}/student.safetensors"]
+    example = f"{named}/example.npy"
+    return [
+        *lines,
+        f"  The student        {named}/student.onnx and student.safetensors",
+        f"  From the shell     attar predict {named} {rows or example}",
+        "  From Python, with numpy and onnxruntime alone:",
+        "    import numpy as np",
+        "    from attar.export import runtime",
+        f'    student = runtime.load("{named}/student.onnx")',
+        f'    print(student.predict(np.load("{example}")[:5]))',
+    ]
+
+
+def show_values(values: Mapping[str, Any]) -> None:
+    """Names and values, one a line; numbers as they are read best."""
+    grid = Table(show_header=False, show_edge=False, box=None, pad_edge=False)
+    grid.add_column()
+    grid.add_column(justify="right")
+    for name, value in values.items():
+        grid.add_row(name, value if isinstance(value, str) else f"{value:,}")
+    console().print(grid)

@@ -1,0 +1,189 @@
+"""Words on the command line -> teachers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from attar.checks import AttarError, need
+from attar.cli.files import existing, onnx_of
+from attar.cli.inputs import Reading
+from attar.cli.words import OBJECT, load_object
+
+if TYPE_CHECKING:
+    from attar.types import Data
+
+TEACHER_FORMS = (
+    "an .onnx file, a .skops file, the folder of a store or of a run, or module:object (a function "
+    "from numpy inputs to probabilities, a torch module, a fitted estimator)"
+)
+
+
+@dataclass(frozen=True)
+class TeacherWord:
+    """A teacher as the user named it.
+
+    Attributes:
+        word: What was written.
+        form: ``"onnx"``, ``"skops"``, ``"store"`` or ``"object"``.
+        path: The file or folder; the word again for an object.
+    """
+
+    word: str
+    form: str
+    path: Path
+
+    @classmethod
+    def of(cls, word: str) -> TeacherWord:
+        """Find out what a word names, without loading it.
+
+        Raises:
+            AttarError: If it names no teacher.
+        """
+        path = Path(word)
+        suffix = path.suffix.lower()
+        if suffix in (".onnx", ".skops"):
+            return cls(word, suffix[1:], existing(word, "the teacher"))
+        if path.is_dir():
+            if (path / "manifest.json").exists() or (path / "job.json").exists():
+                return cls(word, "store", path)
+            return cls(word, "onnx", onnx_of(word))
+        if OBJECT.fullmatch(word) and not path.exists():
+            return cls(word, "object", path)
+        raise AttarError(
+            f"--teacher must be {TEACHER_FORMS}. Got {word}. A pickle (.pkl, .pt, .joblib) is not "
+            "loaded, since it can run any code: load it in a module of yours and name it there."
+        )
+
+    def load(self, trust: Sequence[str]) -> Any:
+        """What :func:`attar.teachers.as_teacher` takes.
+
+        Args:
+            trust: Types that a ``.skops`` file may hold beside those known to be safe.
+        """
+        if self.form == "skops":
+            return _skops(self.path, trust)
+        if self.form == "store":
+            from attar.store import Store
+
+            return Store.open(self.path)
+        return load_object(self.word, "--teacher") if self.form == "object" else self.path
+
+
+def _skops(path: Path, trust: Sequence[str]) -> Any:
+    """An estimator from a skops file; types outside skops' own list only if they are trusted."""
+    io = need("skops.io", extra="skops", purpose="a teacher from a .skops file")
+    try:
+        unknown = list(io.get_untrusted_types(file=path))
+    except Exception as error:  # a torn zip, a missing schema: each has its own class
+        raise AttarError(f"{path} cannot be read as a skops file: {error}") from error
+    missing = [name for name in unknown if name not in trust]
+    if missing:
+        raise AttarError(
+            f"{path} holds types that are not known to be safe, and loading them could run code: "
+            f"{', '.join(missing)}. If you trust the file, name each of them: "
+            f"{' '.join(f'--trust {name}' for name in missing)}"
+        )
+    return io.load(path, trusted=unknown)
+
+
+def recipe_of(words: Sequence[TeacherWord]) -> Reading:
+    """How data must be read so that the models among these teachers understand it.
+
+    A student exported by Attar carries the names of its classes and the recipe of its columns;
+    the first that has a recipe decides.
+    """
+    from attar.export import runtime
+
+    found = Reading()
+    for word in words:
+        if word.form == "onnx":
+            student = runtime.load(word.path)
+            if student.columns is not None:
+                return Reading(classes=student.classes, columns=student.columns)
+            if student.version is not None and found.classes is None:
+                found = Reading(classes=student.classes)
+    return found
+
+
+def check_teacher(word: TeacherWord, loaded: Any, data: Data) -> None:
+    """Raise where a teacher's own record says that it is not about this data.
+
+    Raises:
+        AttarError: If classes, columns, or a store's rows are others than the data's.
+    """
+    classes: Any = None
+    if word.form == "onnx":
+        from attar.export import runtime
+
+        student = runtime.load(word.path)
+        classes = student.classes if student.version is not None else None
+        columns = getattr(data, "columns", None)
+        if student.columns is not None and columns is not None and columns != student.columns:
+            raise AttarError(
+                f"the teacher {word.word} encodes the columns of a table in another way than the "
+                "data is encoded here; two teachers of different tables cannot be asked together."
+            )
+    elif word.form == "store":
+        classes = loaded.classes
+        if loaded.manifest["data"]["fingerprint"] != data.fingerprint():
+            raise AttarError(
+                f"the store {word.word} was made from other rows than this data. Give the file "
+                "that was labelled, with the same --label, --shift and --views, or label this one: "
+                "attar label."
+            )
+    if classes is not None and data.classes and tuple(classes) != tuple(data.classes):
+        raise AttarError(
+            f"the teacher {word.word} answers for the classes {_some(classes)}, the data has "
+            f"{_some(data.classes)}."
+        )
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(map(str, names[:6])) + (", ..." if len(names) > 6 else "")
+
+
+def load_all(words: Sequence[TeacherWord], trust: Sequence[str], data: Data) -> list[Any]:
+    """What the words name, each checked against the data.
+
+    Raises:
+        AttarError: As :meth:`TeacherWord.load` and :func:`check_teacher`.
+    """
+    found = []
+    for word in words:
+        loaded = word.load(trust)
+        check_teacher(word, loaded, data)
+        found.append(loaded)
+    return found
+
+
+def out_of_fold(teacher: Any, data: Data, folds: int) -> Any:
+    """An estimator cross-fitted on the data; any other teacher, or with 0 folds, as it is."""
+    from attar.teachers import cross_fit
+
+    if folds and hasattr(teacher, "predict_proba"):
+        return cross_fit(teacher, data, folds=folds)
+    return teacher
+
+
+def as_one(
+    words: Sequence[TeacherWord], trust: Sequence[str], data: Data, *, folds: int = 0
+) -> Any:
+    """The teachers that were named, as one that can be asked about the data.
+
+    Args:
+        words: At least one.
+        trust: Types that ``.skops`` files may hold.
+        data: The rows to be asked about.
+        folds: Clones of an estimator that label the labelled rows; 0 takes its own word.
+    """
+    from attar.teachers import as_teacher
+
+    classes = data.classes or None
+    found = [
+        as_teacher(out_of_fold(loaded, data, folds), classes=classes)
+        for loaded in load_all(words, trust, data)
+    ]
+    return found[0] if len(found) == 1 else as_teacher(found)

@@ -1,0 +1,236 @@
+"""Tables as numbers, in training and in production alike: numpy alone.
+
+A description of the columns, made once from the training table and shipped with the student,
+decides how every later table is encoded. It is plain data, ready for JSON.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import numbers
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from attar.checks import AttarError
+
+#: Beyond this many, a column of texts is more likely a name or a note than a category.
+MOST_CATEGORIES = 100
+
+#: One column: ``{"name", "kind": "number"}`` or ``{"name", "kind": "category", "categories"}``.
+Column = Mapping[str, Any]
+
+
+def describe_columns(
+    rows: Mapping[str, Sequence[Any]], *, skip: Collection[str] = ()
+) -> list[dict[str, Any]]:
+    """How each column is to be encoded: numbers and bools as they are, texts as categories.
+
+    Args:
+        rows: Column name -> one value a row.
+        skip: Columns to leave out, such as the label.
+
+    Raises:
+        AttarError: If a column holds neither numbers nor texts, both, no value at all, or more
+            than :data:`MOST_CATEGORIES` different texts.
+
+    Example:
+        >>> describe_columns({"age": [30, 41], "city": ["Rome", None]})
+        [{'name': 'age', 'kind': 'number'},
+         {'name': 'city', 'kind': 'category', 'categories': ['', 'Rome']}]
+    """
+    columns: list[dict[str, Any]] = []
+    for name, values in rows.items():
+        if name in skip:
+            continue
+        if _is_number(name, _array(name, values)):
+            columns.append({"name": name, "kind": "number"})
+            continue
+        categories = sorted({"" if _missing(value) else str(value) for value in values})
+        if len(categories) > MOST_CATEGORIES:
+            raise AttarError(
+                f"columns: {name!r} has {len(categories)} different texts, more than the "
+                f"{MOST_CATEGORIES} that are taken as categories. Leave the column out, or put "
+                f"rare values together."
+            )
+        columns.append({"name": name, "kind": "category", "categories": categories})
+    if not columns:
+        raise AttarError("columns: the table has no column to learn from, beside the label.")
+    return columns
+
+
+def encode_columns(
+    rows: Mapping[str, Sequence[Any]], columns: Sequence[Column]
+) -> NDArray[np.float32]:
+    """The rows as numbers: a number column gives one feature, a category one a category.
+
+    Numbers may come as text (``"3.5"``, ``"true"``), as they do from a CSV file, and whole
+    numbers may stand for the category of that name. A missing text is the category ``""``.
+
+    Args:
+        rows: Column name -> one value a row; columns that are not described are left aside.
+        columns: The description, from :func:`describe_columns`.
+
+    Returns:
+        ``[N, D]`` float32, with the features in the order of the description.
+
+    Raises:
+        AttarError: If a column or a number is missing, a category was not there in training, or
+            a value is of another kind or beyond float32; the message names column and row.
+
+    Example:
+        >>> columns = describe_columns({"age": [30, 41], "city": ["Rome", "Oslo"]})
+        >>> encode_columns({"city": ["Rome"], "age": ["35"]}, columns).tolist()  # age, Oslo, Rome
+        [[35.0, 0.0, 1.0]]
+    """
+    absent = [column["name"] for column in columns if column["name"] not in rows]
+    if absent:
+        raise AttarError(
+            f"columns: the table lacks {_listed(absent)}, which the model was trained on. It has "
+            f"{_listed(rows)}."
+        )
+    arrays = {column["name"]: _array(column["name"], rows[column["name"]]) for column in columns}
+    lengths = {name: len(array) for name, array in arrays.items()}
+    if len(set(lengths.values())) > 1:
+        raise AttarError(f"columns: all columns must have the same length. Got {lengths}.")
+    count = next(iter(lengths.values()), 0)
+    encoded = np.zeros((count, encoded_width(columns)), dtype=np.float32)
+    place = 0
+    for column in columns:
+        name, array = column["name"], arrays[column["name"]]
+        if column["kind"] == "number":
+            encoded[:, place] = _numbers(name, array)
+            place += 1
+        else:
+            encoded[np.arange(count), place + _positions(name, array, column["categories"])] = 1
+            place += len(column["categories"])
+    return encoded
+
+
+def encoded_width(columns: Sequence[Column]) -> int:
+    """How many features a row has once encoded, D."""
+    width = 0
+    for column in columns:
+        if column.get("kind") not in ("number", "category"):
+            raise AttarError(
+                f"columns: a column must be of the kind 'number' or 'category'. Got {column!r}."
+            )
+        width += 1 if column["kind"] == "number" else len(column["categories"])
+    return width
+
+
+def _array(name: str, values: Any) -> NDArray[Any]:
+    """The values as a one-dimensional array; texts and mixed values as objects."""
+    if isinstance(values, np.ndarray) and values.dtype.kind in "biuf" and values.ndim == 1:
+        return values
+    if isinstance(values, str | bytes) or not isinstance(values, Iterable):
+        raise AttarError(f"columns: {name!r} must be a list with one value a row. Got {values!r}.")
+    listed = list(values)
+    array = np.empty(len(listed), dtype=object)  # filled singly: numpy must not guess a type
+    array[:] = listed
+    return array
+
+
+def _missing(value: Any) -> bool:
+    if value is None or type(value).__name__ in ("NAType", "NaTType"):
+        return True
+    return isinstance(value, float | np.floating) and math.isnan(value)
+
+
+def _is_number(name: str, array: NDArray[Any]) -> bool:
+    """Does the column hold numbers (or bools)? False where it holds texts."""
+    if array.dtype.kind in "biuf":
+        return True
+    kinds = {_kind(value): value for value in array if not _missing(value)}
+    if set(kinds) == {"number"}:
+        return True
+    if set(kinds) == {"text"}:
+        return False
+    if not kinds:
+        raise AttarError(f"columns: {name!r} has no value in any row. Leave it out.")
+    raise AttarError(
+        f"columns: {name!r} must hold numbers or texts, one of the two. It holds "
+        f"{_listed(kinds.values())}. Turn it into numbers or texts, or leave it out."
+    )
+
+
+def _kind(value: Any) -> str:
+    if isinstance(value, str):
+        return "text"
+    if isinstance(value, numbers.Real | np.bool_):
+        return "number"
+    return type(value).__name__
+
+
+def _numbers(name: str, array: NDArray[Any]) -> NDArray[np.float32]:
+    if array.dtype.kind in "biuf":
+        values = array.astype(np.float64)
+    else:
+        values = np.array([_number(name, row, value) for row, value in enumerate(array)], float)
+    lacking = np.flatnonzero(np.isnan(values))
+    if len(lacking):
+        raise AttarError(
+            f"columns: {name!r} has no number in row {lacking[0]} (counted from 0; {len(lacking)} "
+            f"of {len(values)} rows). Fill the gaps, with the median say, or leave the rows out."
+        )
+    beyond = np.flatnonzero(np.abs(values) > np.finfo(np.float32).max)
+    if len(beyond):
+        raise AttarError(
+            f"columns: {name!r} has {values[beyond[0]]} in row {beyond[0]} (counted from 0), which "
+            f"float32 cannot hold. Use another unit."
+        )
+    return values.astype(np.float32)
+
+
+def _number(name: str, row: int, value: Any) -> float:
+    """One value as a number; NaN where it is missing."""
+    if _missing(value):
+        return math.nan
+    if _kind(value) == "number":
+        return float(value)
+    if isinstance(value, str):
+        text = value.strip().lower()
+        if text in ("", "nan"):
+            return math.nan
+        if text in ("true", "false"):
+            return float(text == "true")
+        with contextlib.suppress(ValueError):
+            if "_" not in text:  # Python reads 1_000 as a number, a table does not mean it
+                return float(text)
+    raise AttarError(
+        f"columns: {name!r} must hold numbers, as it did in training. Row {row} (counted from 0) "
+        f"holds {value!r}."
+    )
+
+
+def _positions(name: str, array: NDArray[Any], categories: Sequence[str]) -> NDArray[np.int64]:
+    """The place of each value among the categories."""
+    place = {category: position for position, category in enumerate(categories)}
+    positions = np.empty(len(array), dtype=np.int64)
+    for row, value in enumerate(array):
+        whole = isinstance(value, numbers.Integral) and not isinstance(value, bool | np.bool_)
+        text = "" if _missing(value) else str(value) if whole else value
+        if not isinstance(text, str):
+            raise AttarError(
+                f"columns: {name!r} must hold texts, as it did in training. Row {row} (counted "
+                f"from 0) holds {value!r}."
+            )
+        if text not in place:
+            raise AttarError(
+                f"columns: {name!r} has {'no value' if text == '' else repr(text)} in row {row} "
+                f"(counted from 0), which was not there in training. Known are "
+                f"{_listed(categories)}."
+            )
+        positions[row] = place[text]
+    return positions
+
+
+def _listed(names: Iterable[Any], *, most: int = 8) -> str:
+    """The first few, as a reader can use them."""
+    shown = [repr(name) for name in names]
+    if len(shown) > most:
+        return ", ".join(shown[:most]) + f" and {len(shown) - most} more"
+    return ", ".join(shown) or "none"
