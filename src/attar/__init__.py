@@ -10,22 +10,48 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-from attar.checks import AttarError
+from attar.checks import AttarError, MissingExtraError
 from attar.types import UNLABELLED, Batch, Data, Outputs, Teacher
 
 __version__ = "0.1.0"
 
 #: Public name -> the module that defines it.
-_LAZY: dict[str, str] = {}
+_LAZY = {
+    "Distiller": "attar.engine",
+    "EnsembleTeacher": "attar.teachers",
+    "Experiment": "attar.experiment",
+    "Objective": "attar.losses",
+    "Store": "attar.store",
+    "TrainConfig": "attar.engine",
+    "as_teacher": "attar.teachers",
+    "compare": "attar.evaluation",
+    "distill": "attar.experiment",
+    "evaluate": "attar.evaluation",
+    "label": "attar.experiment",
+    "train": "attar.engine",
+    "train_ensemble": "attar.experiment",
+}
 
 #: Public folders, loaded when they are first touched.
-_MODULES = ("data", "engine", "evaluation", "export", "losses", "store", "students", "teachers")
+_MODULES = (
+    "data",
+    "demo",
+    "engine",
+    "evaluation",
+    "experiment",
+    "export",
+    "losses",
+    "store",
+    "students",
+    "teachers",
+)
 
 __all__ = [
     "UNLABELLED",
     "AttarError",
     "Batch",
     "Data",
+    "MissingExtraError",
     "Outputs",
     "Teacher",
     "__version__",
@@ -33,11 +59,18 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name in _LAZY:
-        return getattr(importlib.import_module(_LAZY[name]), name)
-    if name in _MODULES:
-        return importlib.import_module(f"attar.{name}")
-    raise AttributeError(f"module 'attar' has no attribute {name!r}")
+    module = _LAZY.get(name, f"attar.{name}" if name in _MODULES else None)
+    if module is None:
+        raise AttributeError(f"module 'attar' has no attribute {name!r}")
+    try:
+        loaded = importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        if (error.name or "attar").partition(".")[0] == "attar":
+            raise  # a fault of ours, not an extra that is missing
+        raise MissingExtraError(
+            f"attar.{name} needs {error.name}, which is not installed: pip install 'attar[train]'"
+        ) from None
+    return getattr(loaded, name) if name in _LAZY else loaded
 
 
 def __dir__() -> list[str]:

@@ -95,17 +95,29 @@ def recipe_of(words: Sequence[TeacherWord]) -> Reading:
     A student exported by Attar carries the names of its classes and the recipe of its columns;
     the first that has a recipe decides.
     """
-    from attar.export import runtime
-
     found = Reading()
     for word in words:
-        if word.form == "onnx":
-            student = runtime.load(word.path)
-            if student.columns is not None:
-                return Reading(classes=student.classes, columns=student.columns)
-            if student.version is not None and found.classes is None:
-                found = Reading(classes=student.classes)
+        told = _told_by(word)
+        if told is not None and told.columns is not None:
+            return told
+        if told is not None and found == Reading():
+            found = told
     return found
+
+
+def _told_by(word: TeacherWord) -> Reading | None:
+    """The classes and columns in a file that Attar exported; None for any other teacher."""
+    if word.form != "onnx":
+        return None
+    from attar.export import runtime
+
+    try:
+        student = runtime.load(word.path)
+    except AttarError:  # no student, but OnnxTeacher may know it: several inputs, other outputs
+        return None
+    if student.version is None:
+        return None
+    return Reading(classes=student.classes, columns=student.columns)
 
 
 def check_teacher(word: TeacherWord, loaded: Any, data: Data) -> None:
@@ -115,13 +127,11 @@ def check_teacher(word: TeacherWord, loaded: Any, data: Data) -> None:
         AttarError: If classes, columns, or a store's rows are others than the data's.
     """
     classes: Any = None
-    if word.form == "onnx":
-        from attar.export import runtime
-
-        student = runtime.load(word.path)
-        classes = student.classes if student.version is not None else None
+    told = _told_by(word)
+    if told is not None:
+        classes = told.classes
         columns = getattr(data, "columns", None)
-        if student.columns is not None and columns is not None and columns != student.columns:
+        if told.columns is not None and columns is not None and columns != told.columns:
             raise AttarError(
                 f"the teacher {word.word} encodes the columns of a table in another way than the "
                 "data is encoded here; two teachers of different tables cannot be asked together."

@@ -219,8 +219,9 @@ def join(first: ArrayData, second: ArrayData) -> ArrayData:
     shared = len(rows) - len(torch.unique(rows))
     if shared:
         raise AttarError(
-            f"join: the two have {shared} row number{'s' if shared > 1 else ''} in common. If the second holds other rows, "
-            f"number them on: as_data(..., first_row={int(first.rows.max()) + 1})."
+            f"join: the two have {shared} row number{'s' if shared > 1 else ''} in common. If the "
+            f"second holds other rows, number them on: as_data(..., "
+            f"first_row={int(first.rows.max()) + 1})."
         )
     inputs: Inputs
     if isinstance(first.inputs, Mapping) or isinstance(second.inputs, Mapping):

@@ -7,11 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from attar.checks import AttarError, check_number
 from attar.data.arrays import ArrayData
 from attar.data.labels import encode_labels
-from attar.data.pictures import mode_of, open_picture, pixels, upright_size
+from attar.data.pictures import mode_of, open_picture, pixels
 
 _SUFFIXES = {".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
 
@@ -61,13 +62,7 @@ def images(
         raise AttarError(f"images: {root} is not a folder.")
     wanted = _size(size)
     files, names = _files(root)
-    modes, found = _survey(files, wanted)
-    mode = "RGB" if "RGB" in modes else "L"
-    height, width = wanted or found
-    inputs = np.empty((len(files), 1 if mode == "L" else 3, height, width), dtype=np.uint8)
-    for place, path in enumerate(files):
-        with open_picture(path) as image:
-            inputs[place] = pixels(image, mode, wanted, str(path))
+    inputs = _stacked(_read(files, wanted))
     if names is None:
         return ArrayData(torch.from_numpy(inputs), classes=classes)
     labels, known = encode_labels("images", names, classes=classes)
@@ -77,12 +72,12 @@ def images(
 def _size(size: int | tuple[int, int] | None) -> tuple[int, int] | None:
     if size is None:
         return None
-    sides = (size, size) if isinstance(size, int) else tuple(size)
+    sides = size if isinstance(size, tuple | list) else (size, size)
     if len(sides) != 2:
         raise AttarError(f"images: size must be a number or (height, width). Got {size!r}.")
     for side in sides:
         check_number("images", "size", side, low=1, high=2**13, whole=True)
-    return sides
+    return sides[0], sides[1]
 
 
 def _files(root: Path) -> tuple[list[Path], list[str] | None]:
@@ -134,19 +129,25 @@ def _image(path: Path) -> Path:
     return path
 
 
-def _survey(files: list[Path], wanted: tuple[int, int] | None) -> tuple[set[str], tuple[int, int]]:
-    """The modes of all files, and their one size, from the headers."""
-    modes: set[str] = set()
-    first: tuple[int, int] | None = None
+def _read(files: list[Path], wanted: tuple[int, int] | None) -> list[NDArray[np.uint8]]:
+    """Each picture ``[C, H, W]``, C 1 where it is grey and 3 where it has colours."""
+    arrays: list[NDArray[np.uint8]] = []
     for path in files:
         with open_picture(path) as image:
-            modes.add(mode_of(image, str(path)))
-            size = upright_size(image)
-        first = first or size
-        if wanted is None and size != first:
+            arrays.append(pixels(image, mode_of(image, str(path)), wanted, str(path)))
+        first, size = arrays[0].shape[1:], arrays[-1].shape[1:]
+        if size != first:
             raise AttarError(
                 f"images: {path} is {size[0]} x {size[1]} (height x width) and {files[0]} is "
                 f"{first[0]} x {first[1]}. Give size=(height, width) to resize all."
             )
-    assert first is not None
-    return modes, first
+    return arrays
+
+
+def _stacked(arrays: list[NDArray[np.uint8]]) -> NDArray[np.uint8]:
+    """All pictures as one array, in colour if any is; the list is emptied on the way."""
+    shape = max(array.shape for array in arrays)  # sizes agree, so the channels decide
+    stacked = np.empty((len(arrays), *shape), dtype=np.uint8)
+    for place in reversed(range(len(arrays))):
+        stacked[place] = arrays.pop()  # a grey picture fills all three channels
+    return stacked

@@ -18,7 +18,6 @@ MOST_PIXELS = 2**26
 
 _GREY = ("1", "L", "LA")
 _COLOUR = ("P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "LAB", "HSV")
-_ORIENTATION = 0x0112
 
 
 def open_picture(path: Path) -> Any:
@@ -50,12 +49,6 @@ def mode_of(image: Any, name: str) -> str:
         f"images: {name} has more than 8 bits a pixel (mode {image.mode}), which would be cut "
         f"off. Convert it to 8 bits, or give its values as an array to as_data."
     )
-
-
-def upright_size(image: Any) -> tuple[int, int]:
-    """(height, width) of the picture once it is turned as its camera says."""
-    turned = image.getexif().get(_ORIENTATION, 1) >= 5
-    return (image.width, image.height) if turned else (image.height, image.width)
 
 
 def pixels(image: Any, mode: str, size: tuple[int, int] | None, name: str) -> NDArray[np.uint8]:

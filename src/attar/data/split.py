@@ -81,11 +81,11 @@ def _strata(data: Data) -> list[tuple[int, Tensor]]:
 def _sizes(rows: int, fractions: Sequence[float], behind: list[float]) -> list[int]:
     """How many of a class's rows each part gets; brings ``behind`` up to date."""
     quotas = [rows * fraction for fraction in fractions]
-    sizes = [math.floor(quota + 1e-9) for quota in quotas]
+    sizes = [math.floor(quota + 1e-6) for quota in quotas]
     # The largest remainder goes first; what a part lost to rounding in earlier classes counts,
     # or ten classes of 15 rows would be halved into 80 and 70.
     owed = [q - size + late for q, size, late in zip(quotas, sizes, behind, strict=True)]
-    rounded = [p for p, quota in enumerate(quotas) if quota - sizes[p] > 1e-9]
+    rounded = [p for p, quota in enumerate(quotas) if quota - sizes[p] > 1e-6]
     for place in sorted(rounded, key=lambda p: -owed[p])[: rows - sum(sizes)]:
         sizes[place] += 1
     while rows >= len(sizes) and 0 in sizes:

@@ -2,6 +2,7 @@
 
 from attar.experiment.distill import Progress, distill
 from attar.experiment.ensemble import train_ensemble
+from attar.experiment.labelling import label
 from attar.experiment.result import Experiment
 
-__all__ = ["Experiment", "Progress", "distill", "train_ensemble"]
+__all__ = ["Experiment", "Progress", "distill", "label", "train_ensemble"]

@@ -27,10 +27,6 @@ SoftLoss = Callable[..., Tensor]
 #: Strengths of label smoothing that are tried; the mean entropy of the soft targets joins them.
 SMOOTHING = (0.05, 0.1, 0.2)
 
-#: Where an arm has nothing of its own to choose, it tries learning rates: the same number of
-#: trials as the others have, or the comparison would reward whoever was tuned more.
-LEARNING_RATE_FACTORS = (1.0, 0.5, 2.0, 0.25, 4.0, 0.7, 1.4, 0.35, 2.8, 0.125)
-
 
 @dataclass(frozen=True)
 class Setting:
@@ -120,8 +116,7 @@ def candidates(
         for t, a in itertools.product(temperatures, alphas)
     ]
     trials = len(distilled)
-    rates = [learning_rate * factor for factor in LEARNING_RATE_FACTORS[:trials]]
-    rates += [learning_rate * (0.1 + 0.05 * i) for i in range(trials - len(rates))]
+    rates = [learning_rate * factor for factor in _factors(trials)]
     strengths = list(smoothing)
     missing = max(0, trials - len(strengths))
     # Further strengths: evenly on a logarithmic scale from 0.012 to 0.6.
@@ -133,6 +128,16 @@ def candidates(
     if pseudo_labels:
         arms["pseudo"] = [Setting("pseudo", rate) for rate in rates]
     return {**arms, "distilled": distilled}
+
+
+def _factors(trials: int) -> list[float]:
+    """Learning rates to try, as multiples: 1, and others from an eighth to four times.
+
+    An arm without a choice of its own tries these: were it not tuned as often as the others,
+    the comparison would reward tuning. Another learning rate keeps the starting weights.
+    """
+    others = [0.125 * 32 ** ((i + 0.5) / (trials - 1)) for i in range(trials - 1)]
+    return [1.0, *others]
 
 
 def as_choices(

@@ -1,0 +1,154 @@
+"""Progress and pages: bars where someone watches, few lines where nobody does."""
+
+from __future__ import annotations
+
+import io
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from rich.console import Console
+
+from attar.cli import demo, main, show
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self):
+        return self.now
+
+
+def page(*, terminal):
+    stream = io.StringIO()
+    console = Console(
+        file=stream, force_terminal=terminal, width=100, markup=False, highlight=False
+    )
+    return console, stream
+
+
+def test_a_log_gets_the_first_line_of_a_stage_and_then_one_in_ten_seconds():
+    (console, stream), clock = page(terminal=False), Clock()
+    with show.Reporter(console, clock=clock) as tell:
+        for step in range(1000):
+            clock.now = step / 50  # 20 seconds in all
+            tell(SimpleNamespace(stage="train", message=f"run {step}", done=step, total=1000))
+        tell.tell("test", "Opening the test set")
+    assert stream.getvalue().splitlines() == [
+        "run 0 (0 of 1,000)",
+        "run 500 (500 of 1,000)",
+        "Opening the test set",
+    ]
+
+
+def test_what_has_nothing_to_count_is_always_said():
+    console, stream = page(terminal=False)
+    with show.Reporter(console, clock=Clock()) as tell:
+        tell.tell("cost", "9 runs")
+        tell.tell("cost", "about 1 min")
+    assert stream.getvalue() == "9 runs\nabout 1 min\n"
+
+
+def test_a_terminal_gets_one_bar_for_a_stage():
+    console, stream = page(terminal=True)
+    with show.Reporter(console) as tell:
+        counter = tell.counter("label", "The teacher answers")
+        for done in range(0, 101, 10):
+            counter(done, 100)
+        tell.tell("cost", "9 runs")
+        tell.tell("train", "hard student", 3, 9)
+    text = stream.getvalue()
+    assert "100/100" in text
+    assert "9 runs" in text
+    last = text.splitlines()[-2:]
+    assert "9 runs" not in "".join(last)  # said once, above the bars
+    assert "The teacher answers" in last[0]
+    assert "hard student" in last[1]
+    assert "3/9" in last[1]
+
+
+def test_a_bar_is_closed_when_the_work_fails():
+    console, stream = page(terminal=True)
+    tell = show.Reporter(console)
+
+    def work():
+        with tell:
+            tell.tell("train", "hard student", 1, 9)
+            raise ValueError("broken")
+
+    with pytest.raises(ValueError, match="broken"):
+        work()
+    assert stream.getvalue().rstrip().endswith("\x1b[?25h")  # the cursor is shown again
+
+
+def test_names_of_classes_are_not_read_as_markup(capsys):
+    show.show_values({"worst class ([red])": "0.00 %", "rows": 1234})
+    assert capsys.readouterr().out.split() == [
+        "worst",
+        "class",
+        "([red])",
+        "0.00",
+        "%",
+        "rows",
+        "1,234",
+    ]
+
+
+def test_what_to_do_next_names_only_files_that_are_there(tmp_path):
+    assert not any("student.onnx" in line for line in show.next_steps(tmp_path))
+    (tmp_path / "student.onnx").touch()
+    lines = show.next_steps(tmp_path, rows="your.csv")
+    assert f"  From the shell     attar predict {tmp_path.as_posix()} your.csv" in lines
+
+
+class Finished:
+    """What the demo gives back, as far as it is shown."""
+
+    verdict = "NO GAIN"
+    comparison = SimpleNamespace(reason="It made no difference.")
+    columns = None
+
+    def rows(self):
+        return ["", "accuracy %"], [["teacher: [five]", "97.00"], ["student: distilled", "96.00"]]
+
+    def summary(self):
+        return "# NO GAIN\n\nIt made no difference.\n\n- Accuracy kept: 99.0 %.\n"
+
+
+def test_the_demo_shows_table_verdict_and_what_to_do_next(tmp_path, monkeypatch, capsys):
+    calls = []
+
+    def run(out, *, all_labels, seeds, progress):
+        calls.append((out, all_labels, seeds))
+        progress.tell("cost", "20 runs, about 1 min")
+        out.mkdir(parents=True)
+        (out / "student.onnx").touch()
+        return Finished()
+
+    monkeypatch.setitem(sys.modules, "attar.demo", SimpleNamespace(run=run))
+    monkeypatch.chdir(tmp_path)
+    assert main(["demo"]) == 0
+    assert main(["demo", "--all-labels", "--seeds", "2"]) == 0
+    assert calls == [(Path("runs/demo"), False, 5), (Path("runs/demo-2"), True, 2)]
+    out, err = capsys.readouterr()
+    assert err.splitlines() == ["20 runs, about 1 min"] * 2
+    for part in (
+        "teacher: [five]",
+        "NO GAIN\nIt made no difference.\n\n- Accuracy kept: 99.0 %.\n\nWhat to do next\n",
+        "runs/demo/summary.md",
+        'student = runtime.load("runs/demo/student.onnx")',
+        "attar predict runs/demo runs/demo/example.npy",
+        "attar distill --train your.csv --label COLUMN --out runs/mine",
+        "runs/demo-2/student.onnx",
+    ):
+        assert part in out, part
+
+
+def test_the_demo_takes_the_next_free_folder(tmp_path):
+    first = tmp_path / "demo"
+    assert demo._next_free(first) == first
+    first.mkdir()
+    assert demo._next_free(first) == tmp_path / "demo-2"
+    Path(tmp_path / "demo-2").mkdir()
+    assert demo._next_free(first) == tmp_path / "demo-3"
