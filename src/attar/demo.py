@@ -26,10 +26,10 @@ LABELS, CHOOSING = 150, 100
 TEACHER: dict[str, Any] = {"width": 32, "members": 5, "steps": 300, "learning_rate": 2e-3}
 STUDENT: dict[str, Any] = {
     "temperature": 4.0,
-    "alpha": 0.9,
-    "steps": 1500,
+    "alpha": 0.7,
+    "steps": 2500,
     "batch_size": 128,
-    "learning_rate": 1e-2,
+    "learning_rate": 5e-3,
     "shrink": 10,
 }
 

@@ -218,7 +218,10 @@ BAD = {
     "no label": (["--train", "iris.csv"], ["--label COLUMN"]),
     "unknown form": (["--train", "forest.skops"], ["--train must be", ".parquet", "idx", ".npz"]),
     "missing column": (["--label", "kind"], ["has no column 'kind'", "species"]),
-    "unknown student": (["--student", "tree"], ["convnet, mlp", "module:function", "Got tree"]),
+    "unknown student": (
+        ["--student", "tree"],
+        ["convnet, mlp, plain_convnet", "module:function", "Got tree"],
+    ),
     "missing object": (["--student", "json:tiny"], ["json has no tiny"]),
     "unknown teacher": (["--teacher", "x.pkl"], ["--teacher must be", ".onnx", ".skops", "x.pkl"]),
     "missing teacher": (["--teacher", "x.onnx"], ["the teacher x.onnx does not exist"]),

@@ -309,6 +309,7 @@ BAD_LABEL = {
     "nobody": ([], "needs a --teacher"),
     "dtype": (["--teacher", "student.onnx", "--dtype", "int8"], "'float16', 'float32'"),
     "classes": (["--teacher", "other.onnx", "--label", "colour"], "'blue'"),
+    "no clones": (["--teacher", "student.onnx", "--folds", "3"], "clones of an estimator"),
     "a foreign folder": (["--teacher", "student.onnx", "--out", "."], "."),
 }
 

@@ -61,7 +61,7 @@ def test_a_terminal_gets_one_bar_for_a_stage():
     text = stream.getvalue()
     assert "100/100" in text
     assert "9 runs" in text
-    last = text.splitlines()[-2:]
+    last = text.splitlines()[-3:-1]
     assert "9 runs" not in "".join(last)  # said once, above the bars
     assert "The teacher answers" in last[0]
     assert "hard student" in last[1]
@@ -132,6 +132,9 @@ def test_the_demo_shows_table_verdict_and_what_to_do_next(tmp_path, monkeypatch,
     assert main(["demo", "--all-labels", "--seeds", "2"]) == 0
     assert calls == [(Path("runs/demo"), False, 5), (Path("runs/demo-2"), True, 2)]
     out, err = capsys.readouterr()
+    assert main(["demo", "--out", "runs/demo"]) == 2  # before anything is trained
+    assert "runs/demo exists already and is not overwritten" in capsys.readouterr().err
+    assert len(calls) == 2
     assert err.splitlines() == ["20 runs, about 1 min"] * 2
     for part in (
         "teacher: [five]",

@@ -116,5 +116,5 @@ def test_what_is_no_data_is_refused(value, message):
 
 @pytest.mark.parametrize("first_row", [-1, 2**40, 1.0, True])
 def test_first_row_is_a_row_number(first_row):
-    with pytest.raises(AttarError, match="first_row must be an integer"):
+    with pytest.raises(AttarError, match="'first_row' parameter of as_data must be an integer"):
         as_data((np.zeros((1, 1)), None), first_row=first_row)

@@ -100,6 +100,7 @@ def test_a_pytorch_dataset_of_pairs_of_inputs_alone_and_of_mappings():
         assert data.labels.tolist() == [2, 0, 1]
         assert data.batch(torch.tensor([2, 1])).inputs.tolist() == [[4, 5], [2, 3]]
     assert from_dataset(Pairs(list(x))).labels is None
+    assert from_dataset(Pairs(list(x)), first_row=5).rows.tolist() == [5, 6, 7]
     assert from_dataset(Pairs([1.5, 2.5])).batch(torch.tensor([1])).inputs.tolist() == [[2.5]]
 
 

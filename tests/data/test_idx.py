@@ -29,6 +29,8 @@ def test_files_are_read_as_they_were_written(tmp_path, suffix):
     assert (data.labels.tolist(), data.classes) == ([1, 0], ("0", "1"))
     named = idx(tmp_path / f"images{suffix}", tmp_path / f"labels{suffix}", classes=("no", "yes"))
     assert named.classes == ("no", "yes")
+    further = idx(tmp_path / f"images{suffix}", tmp_path / f"labels{suffix}", first_row=60_000)
+    assert further.rows.tolist() == [60_000, 60_001]
     assert idx(tmp_path / f"images{suffix}").labels is None
 
 

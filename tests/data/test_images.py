@@ -32,6 +32,7 @@ def test_a_subfolder_is_a_class_and_files_are_in_order(tmp_path):
     assert data.inputs[:, 0].tolist() == [[[0] * 3] * 2, np.flip(GREY).tolist(), GREY]
     assert (data.labels.tolist(), data.classes) == ([0, 1, 1], ("cat", "dog"))
     assert images(tmp_path, classes=["dog", "cat"]).labels.tolist() == [1, 0, 0]
+    assert images(tmp_path, first_row=7).rows.tolist() == [7, 8, 9]
     with pytest.raises(AttarError, match="'cat', which is not among"):
         images(tmp_path, classes=["dog", "cow"])
 

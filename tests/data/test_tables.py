@@ -68,7 +68,9 @@ def test_another_file_is_encoded_as_the_training_file_was(tmp_path):
         label="species",
         classes=train.classes,
         columns=train.columns,
+        first_row=3,
     )
+    assert data.rows.tolist() == [3]
     assert data.inputs.tolist() == [[7, 0, 0, 1, 0]]
     assert data.labels.tolist() == [1]
     unlabelled = table(tmp_path / "l.csv", columns=train.columns, classes=train.classes)

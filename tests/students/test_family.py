@@ -7,7 +7,7 @@ from torch import nn
 from attar.checks import AttarError
 from attar.students import FAMILIES, Family, Standardize, convnet, count_parameters, fit_to, mlp
 
-SHAPES = {"mlp": (784,), "convnet": (1, 28, 28)}
+SHAPES = {"mlp": (784,), "convnet": (1, 28, 28), "plain_convnet": (1, 28, 28)}
 
 
 def size(family: Family, width: int, shape: tuple[int, ...], classes: int = 10) -> int:

@@ -23,11 +23,13 @@ def demo(
     """Distil an ensemble into a small student on handwritten digits, and see the verdict."""
     from attar.checks import need
     from attar.cli import show
+    from attar.cli.files import check_free
 
+    folder = _next_free(_OUT) if out is None else out
+    check_free(folder)
     need("torch", extra="train", purpose="attar demo")
     from attar.demo import run
 
-    folder = _next_free(_OUT) if out is None else out
     with show.Reporter() as reporter:
         experiment = run(folder, all_labels=all_labels, seeds=seeds, progress=reporter)
     show.show_experiment(experiment, folder, demo=True)

@@ -10,6 +10,7 @@ import typer
 
 from attar.checks import AttarError, check_number, need
 from attar.cli.ensemble import WIDTH, Recipe
+from attar.cli.files import check_free
 from attar.cli.inputs import RunFiles, image_size
 from attar.cli.options import DATA, RUN, STUDENT, TEACHER, Label, Labels, Size, Teachers, Trust
 from attar.cli.teachers import TeacherWord, load_all, out_of_fold, recipe_of
@@ -72,7 +73,7 @@ def distill(
     teacher_width: Annotated[
         int | None,
         typer.Option(
-            help="Their width: 256 for an mlp, 32 for a convnet by default.",
+            help="Their width; by default 256, or 32 for images.",
             min=1,
             rich_help_panel=TEACHER,
         ),
@@ -83,7 +84,8 @@ def distill(
     student: Annotated[
         str | None,
         typer.Option(
-            help="mlp, convnet, or module:function; convnet for images, else mlp, by default.",
+            help="mlp, convnet, plain_convnet, or module:function; by default convnet for images, "
+            "else mlp.",
             rich_help_panel=STUDENT,
         ),
     ] = None,
@@ -146,7 +148,7 @@ def distill(
 
     files = RunFiles(train, labels, validation, test, transfer)
     files.check(label)
-    _check_folder(out, resume=resume)
+    check_free(out, resume=resume)
     words = [TeacherWord.of(word) for word in teacher or ()]
     if student is not None:
         check_student(student)
@@ -173,9 +175,10 @@ def distill(
 
     reading = replace(recipe_of(words), label=label, size=size)
     splits, given = files.read(reading, _views(shift, views))
-    family = "mlp" if image_size(given) is None else "convnet"
-    own = _student(student or family)
-    if parameters is None and shrink is None and _is_family(student or family):
+    pictures = image_size(given) is not None
+    chosen = student or ("convnet" if pictures else "mlp")
+    own = _student(chosen)
+    if parameters is None and shrink is None and _is_family(chosen):
         shrink = _SHRINK
     with show.Reporter() as reporter:
         if words:
@@ -184,6 +187,7 @@ def distill(
             alone = len(loaded) == 1
             asked = loaded[0] if alone else [out_of_fold(t, splits.train, folds) for t in loaded]
         else:
+            family = "plain_convnet" if pictures else "mlp"
             recipe = Recipe(family, teacher_width or WIDTH[family], members, teacher_steps)
             recipe.check_room(own, given, parameters=parameters, shrink=shrink)
             asked = recipe.train(splits, out / "teacher", reporter)
@@ -203,17 +207,6 @@ def distill(
             **numbers,
         )
     show.show_experiment(result, out)
-
-
-def _check_folder(out: Path, *, resume: bool) -> None:
-    """Refuse a folder that holds something, before time is spent on reading and training."""
-    if out.is_file():
-        raise AttarError(f"--out {out} is a file; name a folder.")
-    if out.exists() and any(out.iterdir()) and not resume:
-        raise AttarError(
-            f"the run folder {out} exists already and is not overwritten. Name another one, or go "
-            "on with it: --resume."
-        )
 
 
 def _not_both(first: str, one: Any, second: str, other: Any) -> None:

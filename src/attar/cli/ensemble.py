@@ -14,8 +14,9 @@ if TYPE_CHECKING:
     from attar.data import ArrayData
     from attar.experiment.inputs import Splits
 
-#: Members of the ensemble that Attar trains: big against a student that is ten times smaller.
-WIDTH = {"mlp": 256, "convnet": 32}
+#: Families of the members, for vectors and for images, and their width: big against a student
+#: that is ten times smaller.
+WIDTH = {"mlp": 256, "plain_convnet": 32}
 
 
 @dataclass(frozen=True)

@@ -29,6 +29,25 @@ def existing(word: str, what: str) -> Path:
     return path
 
 
+def check_free(out: Path, *, resume: bool | None = None) -> None:
+    """Refuse a run folder that holds something, before time is spent on reading and training.
+
+    Args:
+        out: The folder.
+        resume: Whether the user wants to go on in it; None for a command that cannot.
+
+    Raises:
+        AttarError: If it is a file, or a folder that is neither empty nor to be gone on with.
+    """
+    if out.is_file():
+        raise AttarError(f"--out {out} is a file; name a folder.")
+    if out.exists() and any(out.iterdir()) and not resume:
+        go_on = "." if resume is None else ", or go on with it: --resume."
+        raise AttarError(
+            f"the run folder {out} exists already and is not overwritten. Name another one{go_on}"
+        )
+
+
 def onnx_of(word: str) -> Path:
     """The ONNX file that a word names: itself, or the student of a run folder.
 
@@ -129,6 +148,7 @@ def _csv(path: Path) -> dict[str, list[Any]]:
 
 
 def _parquet(path: Path) -> dict[str, list[Any]]:
+    need("pyarrow", extra="train", purpose="reading Parquet")
     parquet = need("pyarrow.parquet", extra="train", purpose="reading Parquet")
     try:
         rows: dict[str, list[Any]] = parquet.read_table(path).to_pydict()

@@ -188,12 +188,18 @@ def as_one(
         trust: Types that ``.skops`` files may hold.
         data: The rows to be asked about.
         folds: Clones of an estimator that label the labelled rows; 0 takes its own word.
+
+    Raises:
+        AttarError: As :func:`load_all`, or if there is no estimator to make ``folds`` of.
     """
     from attar.teachers import as_teacher
 
     classes = data.classes or None
-    found = [
-        as_teacher(out_of_fold(loaded, data, folds), classes=classes)
-        for loaded in load_all(words, trust, data)
-    ]
+    loaded = load_all(words, trust, data)
+    if folds and not any(hasattr(one, "predict_proba") for one in loaded):
+        raise AttarError(
+            "--folds makes clones of an estimator with predict_proba, and none of the teachers is "
+            "one."
+        )
+    found = [as_teacher(out_of_fold(one, data, folds), classes=classes) for one in loaded]
     return found[0] if len(found) == 1 else as_teacher(found)

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from attar.checks import AttarError, check_finite, check_labels
+from attar.checks import AttarError, check_finite, check_labels, check_number
 from attar.data.views import Views
 from attar.types import VIEW
 
@@ -85,6 +85,12 @@ def checked_rows(rows: Tensor | None, count: int, device: torch.device) -> Tenso
             f"{twice} comes {int(times[times > 1][0])} times."
         )
     return rows.to(device)
+
+
+def numbered(owner: str, first_row: Any, count: int) -> Tensor:
+    """The row numbers ``first_row, first_row + 1, ...``."""
+    check_number(owner, "first_row", first_row, low=0, high=VIEW - count, whole=True)
+    return torch.arange(first_row, first_row + count)
 
 
 def checked_weights(weights: Tensor | None, count: int, device: torch.device) -> Tensor | None:

@@ -11,9 +11,10 @@ from torch import Tensor
 
 from attar.checks import AttarError
 from attar.columns import describe_columns, encode_columns
+from attar.data.array_checks import numbered
 from attar.data.arrays import ArrayData
 from attar.data.labels import encode_labels
-from attar.types import VIEW, Data
+from attar.types import Data
 
 
 def as_data(
@@ -57,9 +58,6 @@ def as_data(
             f"as_data: data must be a pair (X, y), (X, None) where unlabelled, or an object of "
             f"attar.data. Got a {came}."
         )
-    whole = isinstance(first_row, int) and not isinstance(first_row, bool)
-    if not whole or not 0 <= first_row < VIEW:
-        raise AttarError(f"as_data: first_row must be an integer in [0, 2**40). Got {first_row!r}.")
     inputs, described = _inputs(value[0], columns)
     labels, names = None, classes
     if value[1] is not None:
@@ -67,7 +65,7 @@ def as_data(
     count = len(next(iter(inputs.values())) if isinstance(inputs, dict) else inputs)
     if labels is not None and len(labels) != count:
         raise AttarError(f"as_data: X has {count} rows and y has {len(labels)}; they must agree.")
-    rows = torch.arange(first_row, first_row + count)
+    rows = numbered("as_data", first_row, count)
     return ArrayData(inputs, labels, rows=rows, classes=names, columns=described)
 
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from attar.checks import AttarError
+from attar.data.array_checks import numbered
 from attar.data.convert import to_tensor
 from attar.data.labels import encode_labels
 from attar.data.mapped import MappedData
@@ -25,6 +26,7 @@ def from_dataset(
     inputs: str | None = None,
     labels: str | None = None,
     classes: Sequence[str] | None = None,
+    first_row: int = 0,
 ) -> MappedData:
     """A Hugging Face ``Dataset``, or a PyTorch one whose items are ``(x, y)``, ``x`` or mappings.
 
@@ -41,6 +43,7 @@ def from_dataset(
         labels: Likewise of the labels. Where there is none, the data is unlabelled.
         classes: The names of the classes; those that the data set knows, else the different
             labels, sorted, if not given.
+        first_row: The number of the first row. Sets that meet in one run need different numbers.
 
     Raises:
         AttarError: If there is no such column, an item is not numbers, or two readings of the
@@ -70,13 +73,14 @@ def from_dataset(
             "augmentation out of the data set and give it as with_views(Views([...], count)): "
             "a soft target belongs to the exact input that the teacher saw."
         )
+    rows = numbered("from_dataset", first_row, len(dataset))
     if targets is None:
-        return MappedData(read, len(dataset), classes=classes)
+        return MappedData(read, len(dataset), rows=rows, classes=classes)
     if known is not None:  # numbers that stand for names; -1 is how data sets write "not known"
         targets = [None if x is None or x < 0 else known[x] for x in targets]
         classes = classes if classes is not None else known
     encoded, names = encode_labels("from_dataset", targets, classes=classes)
-    return MappedData(read, len(dataset), encoded, classes=names)
+    return MappedData(read, len(dataset), encoded, rows=rows, classes=names)
 
 
 #: Positions -> the inputs at them, as the data set gives them.

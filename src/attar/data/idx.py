@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from attar.checks import AttarError
+from attar.data.array_checks import numbered
 from attar.data.arrays import ArrayData
 from attar.data.labels import encode_labels
 
@@ -26,6 +27,7 @@ def idx(
     labels_path: str | Path | None = None,
     *,
     classes: Sequence[str] | None = None,
+    first_row: int = 0,
 ) -> ArrayData:
     """Images, and labels where there are, from idx files (also ``.gz``).
 
@@ -35,6 +37,7 @@ def idx(
         images_path: Unsigned bytes of three dimensions, ``train-images-idx3-ubyte`` say.
         labels_path: Unsigned bytes of one dimension; None where unlabelled.
         classes: The names of the classes; ``"0", "1", ...`` if not given.
+        first_row: The number of the first row. Sets that meet in one run need different numbers.
 
     Returns:
         Data of shape ``[N, 1, H, W]``, ``uint8``.
@@ -53,8 +56,9 @@ def idx(
         [[[[1, 2], [3, 4]]]]
     """
     inputs = torch.from_numpy(_read(Path(images_path), 3))[:, None]
+    rows = numbered("idx", first_row, len(inputs))
     if labels_path is None:
-        return ArrayData(inputs, classes=classes)
+        return ArrayData(inputs, rows=rows, classes=classes)
     values = _read(Path(labels_path), 1)
     if len(values) != len(inputs):
         raise AttarError(
@@ -62,7 +66,7 @@ def idx(
             f"They must belong together."
         )
     labels, names = encode_labels("idx", values, classes=classes)
-    return ArrayData(inputs, labels, classes=names)
+    return ArrayData(inputs, labels, rows=rows, classes=names)
 
 
 def _read(path: Path, dimensions: int) -> NDArray[np.uint8]:

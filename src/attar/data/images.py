@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from attar.checks import AttarError, check_number
+from attar.data.array_checks import numbered
 from attar.data.arrays import ArrayData
 from attar.data.labels import encode_labels
 from attar.data.pictures import mode_of, open_picture, pixels
@@ -25,6 +26,7 @@ def images(
     *,
     size: int | tuple[int, int] | None = None,
     classes: Sequence[str] | None = None,
+    first_row: int = 0,
 ) -> ArrayData:
     """The images of ``folder/<class>/<file>``, or of ``folder/<file>`` without labels.
 
@@ -38,6 +40,7 @@ def images(
             it all images must have the same.
         classes: The names of the classes in their order, where they are not the subfolders,
             sorted; to be given for every set after the training data.
+        first_row: The number of the first row. Sets that meet in one run need different numbers.
 
     Returns:
         Data of shape ``[N, C, H, W]``, C 1 or 3.
@@ -63,10 +66,11 @@ def images(
     wanted = _size(size)
     files, names = _files(root)
     inputs = _stacked(_read(files, wanted))
+    rows = numbered("images", first_row, len(inputs))
     if names is None:
-        return ArrayData(torch.from_numpy(inputs), classes=classes)
+        return ArrayData(torch.from_numpy(inputs), rows=rows, classes=classes)
     labels, known = encode_labels("images", names, classes=classes)
-    return ArrayData(torch.from_numpy(inputs), labels, classes=known)
+    return ArrayData(torch.from_numpy(inputs), labels, rows=rows, classes=known)
 
 
 def _size(size: int | tuple[int, int] | None) -> tuple[int, int] | None:

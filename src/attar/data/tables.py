@@ -10,6 +10,7 @@ import torch
 
 from attar.checks import AttarError, need
 from attar.columns import describe_columns, encode_columns
+from attar.data.array_checks import numbered
 from attar.data.arrays import ArrayData
 from attar.data.labels import encode_labels
 
@@ -20,6 +21,7 @@ def table(
     label: str | None = None,
     classes: Sequence[str] | None = None,
     columns: Sequence[Mapping[str, Any]] | None = None,
+    first_row: int = 0,
 ) -> ArrayData:
     r"""The rows of a ``.csv``, ``.csv.gz`` or ``.parquet`` file, as numbers.
 
@@ -34,6 +36,7 @@ def table(
         classes: The names of the classes; the different labels, sorted, if not given.
         columns: ``data.columns`` of the training data, for every set after it: the file is then
             encoded in the same way, and columns beyond those are left aside.
+        first_row: The number of the first row. Sets that meet in one run need different numbers.
 
     Returns:
         Data of shape ``[N, D]``, float32.
@@ -67,10 +70,11 @@ def table(
     if columns is None:
         columns = describe_columns(rows)
     inputs = torch.from_numpy(encode_columns(rows, columns))
+    numbers = numbered("table", first_row, len(inputs))
     if label is None:
-        return ArrayData(inputs, classes=classes, columns=columns)
+        return ArrayData(inputs, rows=numbers, classes=classes, columns=columns)
     labels, known = _labels(path, label, read[label], classes)
-    return ArrayData(inputs, labels, classes=known, columns=columns)
+    return ArrayData(inputs, labels, rows=numbers, classes=known, columns=columns)
 
 
 def _read(path: Path, texts: Sequence[str]) -> Any:
