@@ -21,15 +21,19 @@ from __future__ import annotations
 
 import argparse
 import itertools
+import sys
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
-import record
 from scipy.stats import norm
 from scipy.stats import t as student_t
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+import record
 from simulate import Effects, draw
 
 from attar.evaluation import compare, crossed_interval
@@ -314,7 +318,12 @@ def main() -> None:
     for name, (_, figures) in parts.items():
         for figure, value in figures.items():
             print(f"{name}_{figure}: {value:.4g}")
-    record.write(parts, command="python benchmarks/verdict/run.py", seeds={"simulation": SEED})
+    record.write(
+        parts,
+        command="python benchmarks/verdict/run.py",
+        seeds={"simulation": SEED},
+        path=Path(__file__).with_name("results.json"),
+    )
 
 
 if __name__ == "__main__":

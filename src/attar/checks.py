@@ -142,7 +142,7 @@ def check_finite(owner: str, name: str, value: Tensor, *, ids: Tensor | None = N
     """
     import torch
 
-    if not value.is_floating_point():
+    if not value.is_floating_point() or value.numel() == 0:
         return
     good = torch.isfinite(value).reshape(len(value), -1).all(dim=1)
     if bool(good.all()):

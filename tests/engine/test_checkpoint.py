@@ -40,8 +40,10 @@ model = nn.Sequential(Noise(), nn.Linear(6, 16), nn.BatchNorm1d(16), nn.ReLU(), 
                       nn.Linear(16, 2))
 config = TrainConfig(steps=200, log_every=5, evaluate_every=10, checkpoint_every=5, patience=50,
                      learning_rate=0.01)
-validate = lambda m: {"accuracy": float((m(inputs[:40]).argmax(1) == data.labels[:40]).float().mean()),
-                      "nll": float(nn.functional.cross_entropy(m(inputs[:40]), data.labels[:40]))}
+def validate(m):
+    logits, labels = m(inputs[:40]), data.labels[:40]
+    return {"accuracy": float((logits.argmax(1) == labels).float().mean()),
+            "nll": float(nn.functional.cross_entropy(logits, labels))}
 losses = []
 for record in train(Distiller(model, Objective([hard(1.0)])), Batches(data, 16, seed=2), config,
                     validate=validate, checkpoint=checkpoint):

@@ -205,7 +205,7 @@ class Trainer:
 
     splits: Splits
     plan: StudentPlan
-    teacher: Teacher
+    teacher: Teacher | None
     config: TrainConfig
     batch_size: int
     loss: SoftLoss

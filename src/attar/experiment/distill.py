@@ -76,6 +76,7 @@ def distill(
     folds: int | None = 5,
     smoothing: Sequence[float] | None = None,
     evaluations: int = 10,
+    latency_seconds: float = 0.5,
     split_seed: int = 0,
     out: str | Path | None = None,
     resume: bool = False,
@@ -116,6 +117,7 @@ def distill(
             label them out of fold; None takes its own word for them.
         smoothing: Label smoothing strengths to choose from.
         evaluations: How often a run is validated; the best epoch is chosen there.
+        latency_seconds: How long teacher and student are timed at each batch size; 0 does not.
         split_seed: Of the splits that are made here.
         out: The run folder; one that exists is refused unless ``resume``.
         resume: Go on in ``out``: nothing that was labelled or trained is done again.
@@ -147,6 +149,22 @@ def distill(
     )
     if views is not None:
         splits = _with_views(splits, views)
+    # All that can be wrong is looked at before the teacher is asked about a single row.
+    total = _steps(steps, epochs, len(splits.train), batch_size)
+    for name, value, high in (("temperature", temperature, 1e3), ("alpha", alpha, 1.0)):
+        arms_of.as_choices(name, value, auto=[1.0], low=0, high=high)
+    check_number("distill", "latency_seconds", latency_seconds, low=0)
+    for value in smoothing or ():
+        check_number("distill", "smoothing", value, low=0, high=1, high_open=True)
+    every = max(1, total // (4 * evaluations))
+    config = TrainConfig(
+        steps=total,
+        learning_rate=learning_rate,
+        weight_decay=weight_decay,
+        log_every=every,
+        evaluate_every=4 * every,
+        checkpoint_every=4 * every,
+    )
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch) if out is None else _claim(Path(out), resume=resume)
         asked = _as_teacher(teacher, splits, folds)
@@ -158,16 +176,6 @@ def distill(
             teacher_parameters=smallest_member(asked, "parameters"),
         )
         stores = _label_all(asked, splits, folder / "targets", tell)
-        total = _steps(steps, epochs, len(splits.train), batch_size)
-        every = max(1, total // (4 * evaluations))
-        config = TrainConfig(
-            steps=total,
-            learning_rate=learning_rate,
-            weight_decay=weight_decay,
-            log_every=every,
-            evaluate_every=4 * every,
-            checkpoint_every=4 * every,
-        )
         trainer = Trainer(
             splits=splits,
             plan=plan,
@@ -196,8 +204,8 @@ def distill(
         experiment = _open_test(
             trainer, chosen, trials, stores, asked, tell, size=size_of(plan), seeds=numbers
         )
-        experiment.exported = None
-        _measure(experiment, asked, splits, folder, tell)
+        if latency_seconds > 0:
+            _measure(experiment, asked, folder, tell, seconds=latency_seconds)
         if out is not None:
             experiment.save(folder)
     return experiment
@@ -245,8 +253,6 @@ def _with_views(splits: Splits, views: Views) -> Splits:
 def _strengths(smoothing: Sequence[float] | None, soft: Tensor) -> list[float]:
     if smoothing is None:
         return [*arms_of.SMOOTHING, round(arms_of.entropy_smoothing(soft), 4)]
-    for value in smoothing:
-        check_number("distill", "smoothing", value, low=0, high=1, high_open=True)
     return list(smoothing)
 
 
@@ -517,7 +523,7 @@ def _warnings(trainer: Trainer, stores: dict[str, Store], teacher: Any) -> list[
 
 
 def _measure(
-    experiment: Experiment, teacher: Any, splits: Splits, folder: Path, tell: OnProgress
+    experiment: Experiment, teacher: Any, folder: Path, tell: OnProgress, *, seconds: float
 ) -> None:
     if experiment.example is None:
         return
@@ -525,7 +531,7 @@ def _measure(
     path = folder / ".student-to-time.onnx"
     try:
         experiment.export(path)
-        timing = time_both(path, teacher, splits.test)
+        timing = time_both(path, teacher, experiment.test, seconds=seconds)
     finally:
         path.unlink(missing_ok=True)
     experiment.latency["student"] = timing.student

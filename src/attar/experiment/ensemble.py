@@ -106,6 +106,7 @@ def train_ensemble(
     scaler = Standardize.fit(inputs)
     shape, classes = tuple(inputs.shape[1:]), len(labelled.classes)
     config = TrainConfig(steps=steps, learning_rate=learning_rate)
+    name = f"{family.name}({width})"
     networks = []
     for member in range(members):
         rows = labelled.take((folds != member).nonzero()[:, 0])
@@ -130,9 +131,10 @@ def train_ensemble(
             if weights is not None:
                 save_weights(network, weights)
                 weights.with_suffix(".checkpoint").unlink(missing_ok=True)
-        networks.append(ModelTeacher(network.eval(), outputs="logits"))
+        networks.append(ModelTeacher(network.eval(), outputs="logits", name=name))
     own = torch.nn.functional.one_hot(folds, members).float()
-    return EnsembleTeacher(networks, row_weights=(labelled.rows, own))
+    title = f"ensemble of {members} {name}"
+    return EnsembleTeacher(networks, row_weights=(labelled.rows, own), name=title)
 
 
 def _labelled(data: Data) -> Data:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from attar.checks import AttarError, check_labels, check_number
-from attar.data import ArrayData, as_data, join, split
+from attar.data import ArrayData, MappedData, as_data, join, split
 from attar.students import Family, Standardize, count_parameters, fit_to
 from attar.types import UNLABELLED, Data
 
@@ -78,7 +78,8 @@ def make_splits(
     for name, value in (("transfer", transfer), ("validation", validation), ("test", test)):
         if value is not None:
             first = taken if isinstance(value, tuple | list) else 0
-            parts[name] = as_data(value, classes=data.classes, first_row=first)
+            columns = getattr(data, "columns", None) if first else None
+            parts[name] = as_data(value, classes=data.classes, first_row=first, columns=columns)
             taken = max(taken, int(parts[name].rows.max()) + 1)
     if "test" not in parts:
         data, parts["test"] = split(data, (0.8, 0.2), seed=seed)
@@ -108,7 +109,7 @@ def _with_transfer(train: Data, transfer: Data) -> Data:
 
 def _plain(data: Data) -> Data:
     """What is judged on is judged as it is: only in view 0."""
-    return data.with_views(None) if isinstance(data, ArrayData) else data
+    return data.with_views(None) if isinstance(data, ArrayData | MappedData) else data
 
 
 def _check(splits: Splits) -> None:

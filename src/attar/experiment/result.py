@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -51,10 +52,15 @@ class ArmResult:
         """The mean over seeds of one score."""
         return float(np.mean([getattr(score, name) for score in self.scores]))
 
-    def spread(self, name: str) -> float:
-        """The standard deviation over seeds of one score; 0 with one seed."""
+    def spread(self, name: str) -> float | None:
+        """The standard deviation over seeds of one score; None with one seed."""
         values = [getattr(score, name) for score in self.scores]
-        return float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
+        return float(np.std(values, ddof=1)) if len(values) > 1 else None
+
+    def plus_minus(self, name: str, scale: float, digits: int) -> str:
+        """The spread as text behind a mean; nothing with one seed, which has none."""
+        spread = self.spread(name)
+        return "" if spread is None else f" ± {scale * spread:.{digits}f}"
 
 
 @dataclass
@@ -139,8 +145,8 @@ class Experiment:
             rows.append(
                 [
                     f"student: {ARM_NAMES[name]}",
-                    f"{100 * arm.mean('accuracy'):.2f} ± {100 * arm.spread('accuracy'):.2f}",
-                    f"{arm.mean('nll'):.3f} ± {arm.spread('nll'):.3f}",
+                    f"{100 * arm.mean('accuracy'):.2f}" + arm.plus_minus("accuracy", 100, 2),
+                    f"{arm.mean('nll'):.3f}" + arm.plus_minus("nll", 1, 3),
                     f"{100 * arm.mean('ece'):.1f}",
                     f"{100 * arm.mean('agreement'):.1f}",
                     f"{100 * arm.mean('worst_class_accuracy'):.1f}",
@@ -190,6 +196,7 @@ class Experiment:
                 }
                 for trial in self.trials
             ],
+            "columns": self.columns,
             "latency": {name: value.to_dict() for name, value in self.latency.items()},
             "export": None if self.exported is None else _export(self.exported),
             "warnings": self.warnings,
@@ -305,6 +312,8 @@ def points(interval: Interval | None) -> str:
     """An interval of accuracies, in points: ``+1.20 (+0.40 to +2.00)``."""
     if interval is None:
         return "not available"
+    if not math.isfinite(interval.low):
+        return f"{100 * interval.mean:+.2f} points (one seed: no interval)"
     low, high = 100 * interval.low, 100 * interval.high
     return f"{100 * interval.mean:+.2f} points ({low:+.2f} to {high:+.2f})"
 
@@ -313,6 +322,8 @@ def nats(interval: Interval | None) -> str:
     """An interval of NLL, in nats."""
     if interval is None:
         return "not available"
+    if not math.isfinite(interval.low):
+        return f"{interval.mean:+.3f} nats (one seed: no interval)"
     return f"{interval.mean:+.3f} nats ({interval.low:+.3f} to {interval.high:+.3f})"
 
 

@@ -1,4 +1,4 @@
-"""What the scripts of this benchmark leave behind: one results.json, part by part."""
+"""What a benchmark leaves behind: one results.json, part by part."""
 
 from __future__ import annotations
 
@@ -10,18 +10,28 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-PATH = Path(__file__).with_name("results.json")
-
 #: What a part hands over: its rows (every single run) and its figures (name -> number).
 Part = tuple[list[dict[str, Any]], dict[str, float]]
 
 
 def write(
-    parts: Mapping[str, Part], *, command: str, seeds: Mapping[str, int], path: Path = PATH
+    parts: Mapping[str, Part],
+    *,
+    command: str,
+    seeds: Mapping[str, int],
+    path: Path,
+    threads: int | None = None,
 ) -> None:
     """Put these parts into results.json; the parts of other scripts stay as they are.
 
     A row says in ``"part"`` which part it belongs to; the name of a figure starts with it.
+
+    Args:
+        parts: By name, which is one word, their rows and figures.
+        command: What a reader types to get them again.
+        seeds: By name, the seed or the number of seeds that was used.
+        path: The results.json of this benchmark.
+        threads: How many threads PyTorch had, where that matters.
     """
     old: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
     commands = [line for line in old.get("command", "").split(" && ") if line]
@@ -37,7 +47,7 @@ def write(
     results = {
         "command": " && ".join(dict.fromkeys([*commands, command])),
         "versions": _versions(),
-        "machine": _machine(),
+        "machine": _machine(threads),
         "seeds": old.get("seeds", {}) | dict(seeds),
         "figures": {name: _short(value) for name, value in figures.items()},
         "rows": [{name: _short(value) for name, value in row.items()} for row in rows],
@@ -53,7 +63,7 @@ def _versions() -> dict[str, str]:
     return {"python": platform.python_version()} | {name: version(name) for name in packages}
 
 
-def _machine() -> dict[str, Any]:
+def _machine(threads: int | None) -> dict[str, Any]:
     info = Path("/proc/cpuinfo")
     names = [
         line.split(":", 1)[1].strip()
@@ -61,7 +71,8 @@ def _machine() -> dict[str, Any]:
         if line.startswith("model name")
     ]
     processor = names[0] if names else platform.processor()
-    return {"cores": os.cpu_count(), "processor": processor, "device": "cpu"}
+    machine = {"cores": os.cpu_count(), "processor": processor, "device": "cpu"}
+    return machine if threads is None else machine | {"threads": threads}
 
 
 def _short(value: Any) -> Any:

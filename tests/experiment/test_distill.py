@@ -1,0 +1,255 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from sklearn.datasets import load_wine
+from sklearn.ensemble import RandomForestClassifier
+from torch import nn
+
+import attar
+from attar import UNLABELLED, AttarError, Outputs
+from attar.data import ArrayData
+from attar.experiment import Experiment, Progress, distill
+from attar.export.runtime import load
+from attar.students import mlp
+from attar.teachers import ModelTeacher
+
+
+def wine(*, unlabelled: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    inputs, labels = load_wine(return_X_y=True)
+    labels = labels.copy()
+    if unlabelled:
+        labels[np.random.default_rng(0).permutation(len(labels))[:unlabelled]] = UNLABELLED
+    return inputs, labels
+
+
+def run(teacher: object = None, **changes: object) -> Experiment:
+    settings = {
+        "train": wine(unlabelled=80),
+        "parameters": 200,
+        "seeds": 2,
+        "steps": 40,
+        "batch_size": 32,
+        "learning_rate": 0.01,
+        "latency_seconds": 0,
+        **changes,
+    }
+    if teacher is None:
+        teacher = RandomForestClassifier(20, random_state=0)
+    return distill(teacher, mlp, **settings)
+
+
+def weights(model: nn.Module) -> torch.Tensor:
+    return torch.cat([p.detach().flatten() for p in model.parameters()])
+
+
+def test_every_arm_starts_alike_and_takes_the_same_steps() -> None:
+    experiment = run()
+    assert list(experiment.arms) == ["hard", "smoothed", "pseudo", "distilled"]
+    assert {run.records[-1].step for arm in experiment.arms.values() for run in arm.runs} == {40}
+    for arm in experiment.arms.values():
+        assert [run.seed for run in arm.runs] == [0, 1]
+        assert len({run.setting for run in arm.runs}) == 1
+
+
+def test_two_runs_give_the_same_numbers() -> None:
+    first, second = run(), run()
+    assert torch.equal(first.arms["distilled"].logits, second.arms["distilled"].logits)
+    assert first.comparison == second.comparison
+
+
+def test_settings_are_chosen_on_validation_alone() -> None:
+    experiment = run(temperature=[1.0, 8.0], alpha=[0.5, 0.9])
+    tried = [t for t in experiment.trials if t.setting.arm == "distilled"]
+    assert len(tried) == 4
+    best = max(tried, key=lambda t: (t.validation["accuracy"], -t.validation["nll"]))
+    assert best.chosen
+    assert experiment.arms["distilled"].setting == best.setting
+    assert sum(t.chosen for t in experiment.trials) == 4  # one an arm
+    for arm in ("hard", "smoothed", "pseudo"):
+        assert len([t for t in experiment.trials if t.setting.arm == arm]) == 4
+
+
+def test_the_test_rows_are_looked_at_only_after_all_training() -> None:
+    events: list[str] = []
+    inputs, labels = wine()
+    order = np.random.default_rng(0).permutation(len(labels))
+    inputs, labels = inputs[order], labels[order]
+    test = Watched(
+        torch.tensor(inputs[:40], dtype=torch.float32),
+        torch.tensor(labels[:40]),
+        rows=torch.arange(1000, 1040),
+        classes=("0", "1", "2"),
+    )
+    test.events = events
+
+    def progress(p: Progress) -> None:
+        events.append(p.stage)
+
+    teacher = RandomForestClassifier(20, random_state=0).fit(inputs[40:], labels[40:])
+    run(teacher, train=(inputs[40:], labels[40:]), test=test, progress=progress, seeds=2)
+    after_labelling = events[len(events) - events[::-1].index("label") :]
+    assert "read" in after_labelling
+    assert "train" not in after_labelling[after_labelling.index("read") :]
+
+
+class Watched(ArrayData):
+    events: list[str]
+
+    def batch(self, indices: torch.Tensor, views: torch.Tensor | int = 0) -> attar.Batch:
+        self.events.append("read")
+        return super().batch(indices, views)
+
+    def with_views(self, views: object) -> Watched:
+        return self
+
+
+def test_the_folder_holds_what_is_needed_and_agrees_with_the_student(tmp_path: Path) -> None:
+    experiment = run(out=tmp_path / "run", latency_seconds=0.01)
+    folder = tmp_path / "run"
+    result = json.loads((folder / "result.json").read_text())
+    assert result["verdict"] == experiment.verdict
+    assert result["rows"] == {"labelled": 62, "unlabelled": 80, "validation": 16, "test": 20}
+    assert (folder / "summary.md").read_text().startswith(f"# {experiment.verdict}")
+    assert set(result["latency"]) == {"student", "teacher"}
+    assert result["teacher_runtime"] == "as called"
+    student = load(folder / "student.onnx")
+    rows = torch.from_numpy(np.load(folder / "example.npy"))
+    torch.testing.assert_close(
+        torch.from_numpy(student.logits(rows.numpy())), experiment.student(rows).detach()
+    )
+    saved = np.load(folder / "answers" / "distilled.npy")
+    assert saved.shape == (2, 20, 3)
+    labels = np.load(folder / "answers" / "labels.npy")
+    accuracy = (saved.argmax(-1) == labels).mean()
+    assert accuracy == pytest.approx(experiment.arms["distilled"].mean("accuracy"))
+    assert accuracy == pytest.approx(result["comparison"]["accuracy"]["distilled"])
+
+
+def test_an_existing_folder_is_not_overwritten(tmp_path: Path) -> None:
+    (tmp_path / "mine.txt").write_text("mine")
+    with pytest.raises(AttarError, match=r"exists already and is not overwritten.*resume=True"):
+        run(out=tmp_path)
+    assert [p.name for p in tmp_path.iterdir()] == ["mine.txt"]
+
+
+class Stop(Exception):
+    pass
+
+
+def test_a_stopped_experiment_goes_on_to_the_same_result(tmp_path: Path) -> None:
+    whole = run()
+    for stop_at in (3, 150, 290):
+
+        def progress(p: Progress, stop_at: int = stop_at) -> None:
+            if p.stage == "train" and p.done > stop_at:
+                raise Stop
+
+        with pytest.raises(Stop):
+            run(out=tmp_path / "run", resume=stop_at > 3, progress=progress)
+    resumed = run(out=tmp_path / "run", resume=True)
+    for name, arm in whole.arms.items():
+        assert torch.equal(arm.logits, resumed.arms[name].logits), name
+    assert resumed.comparison == whole.comparison
+    assert not list((tmp_path / "run").rglob("checkpoint*"))
+
+
+def test_another_experiment_may_not_reuse_the_folder(tmp_path: Path) -> None:
+    run(out=tmp_path / "run")
+    with pytest.raises(AttarError, match="holds another experiment .*steps was 40, is 41"):
+        run(out=tmp_path / "run", resume=True, steps=41)
+
+
+def test_one_seed_gives_no_verdict() -> None:
+    experiment = run(seeds=1)
+    assert experiment.verdict == "INCONCLUSIVE"
+    assert "±" not in experiment.table()
+    assert "inf" not in experiment.summary()
+
+
+def test_compression_counts_parameters_of_whole_and_smallest() -> None:
+    big, small = nn.Linear(13, 3), nn.Sequential(nn.Linear(13, 50), nn.Linear(50, 3))
+    experiment = run([ModelTeacher(big), ModelTeacher(small)], seeds=1)
+    sizes = experiment.facts["sizes"]
+    student = sizes["student_parameters"]
+    assert sizes["compression"] == pytest.approx((42 + 853) / student)
+    assert sizes["compression_smallest_member"] == pytest.approx(42 / student)
+    assert experiment.compression == sizes["compression"]
+
+
+def test_a_teacher_that_fitted_its_rows_is_warned_about() -> None:
+    inputs, labels = wine()
+    labels = np.random.default_rng(1).permutation(labels)  # nothing can be learnt, only fitted
+    known = {tuple(np.float32(row)): label for row, label in zip(inputs, labels, strict=True)}
+    seen = {tuple(np.float32(row)) for row in inputs[:120]}
+
+    def lookup(rows: np.ndarray) -> np.ndarray:
+        answers = np.zeros((len(rows), 3))
+        for i, row in enumerate(rows):
+            answers[i, known[tuple(row)] if tuple(row) in seen else 0] = 9.0
+        return answers
+
+    experiment = run(
+        attar.teachers.FunctionTeacher(lookup, name="lookup", outputs="logits"),
+        train=(inputs[:120], labels[:120]),
+        validation=(inputs[120:140], labels[120:140]),
+        test=(inputs[140:], labels[140:]),
+        seeds=1,
+    )
+    assert any("it has fitted the rows that it labels" in text for text in experiment.warnings)
+    assert "Warning" in experiment.summary()
+
+
+def test_estimators_label_out_of_fold_by_default() -> None:
+    inputs, labels = wine()
+    labels = np.random.default_rng(1).permutation(labels)
+    forest = RandomForestClassifier(30, random_state=0).fit(inputs, labels)
+    honest = run(forest, train=(inputs, labels), seeds=1)
+    own_word = run(forest, train=(inputs, labels), seeds=1, folds=None)
+    assert not honest.warnings
+    # In sample the forest says back the random labels that it was fitted on.
+    assert own_word.teacher.accuracy > 0.9
+    assert honest.teacher.accuracy == own_word.teacher.accuracy
+
+
+def test_shuffled_soft_targets_do_not_beat_hard_labels() -> None:
+    generator = torch.Generator().manual_seed(0)
+    inputs = torch.randn(400, 5, generator=generator)
+    labels = (inputs[:, 0] > 0).long()
+    wrong = torch.randn(400, 2, generator=generator)
+
+    def teacher(batch: attar.Batch) -> Outputs:
+        return Outputs(wrong[batch.ids])
+
+    teacher.fingerprint = lambda: "shuffled"  # type: ignore[attr-defined]
+    experiment = run(teacher, train=ArrayData(inputs, labels), seeds=3, steps=100)
+    assert experiment.verdict in ("WORSE", "INCONCLUSIVE", "NO GAIN")
+    assert experiment.gap_recovered is None
+    assert experiment.comparison.gap_reason
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"temperature": 0}, "'temperature' parameter of distill must be a number"),
+        ({"alpha": 1.5}, "'alpha' parameter of distill"),
+        ({"alpha": "best"}, "or 'auto'"),
+        ({"seeds": 0}, "'seeds' parameter of distill must be an integer"),
+        ({"seeds": [1, 1]}, "list of different numbers"),
+        ({"steps": 3, "epochs": 2}, "not both"),
+        ({"steps": 0}, "'steps' parameter of distill"),
+        ({"smoothing": [1.0]}, "'smoothing' parameter of distill"),
+    ],
+)
+def test_wrong_numbers_are_refused_before_the_teacher_is_asked(
+    changes: dict[str, object], message: str
+) -> None:
+    def never(inputs: np.ndarray) -> np.ndarray:
+        raise AssertionError("asked")
+
+    with pytest.raises(AttarError, match=message):
+        run(never, **changes)
