@@ -69,6 +69,21 @@ def test_a_step_is_the_adamw_step_of_a_hand_written_loop() -> None:
     torch.testing.assert_close(weights(model), weights(by_hand), rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize("limit", [1e-3, 1e3])
+def test_the_short_way_and_accelerates_own_do_the_same(
+    limit: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    short, long = student(), student()
+    one = run(short, max_gradient_norm=limit)
+    monkeypatch.setattr("attar.engine.loop._PLAIN", ())
+    other = run(long, max_gradient_norm=limit)
+    torch.testing.assert_close(weights(short), weights(long), rtol=1e-3, atol=1e-5)
+    norms = [r.gradient_norm for r in one]
+    assert norms == pytest.approx([r.gradient_norm for r in other], rel=1e-3)
+    assert norms[0] is not None
+    assert 1e-3 < norms[0] < 1e3  # so the first limit scales and the second does not
+
+
 def test_two_runs_with_one_seed_give_the_same_bits() -> None:
     first, second, other = student(), student(), student()
     assert [r.loss for r in run(first)] == [r.loss for r in run(second)]

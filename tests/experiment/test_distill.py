@@ -137,7 +137,7 @@ def test_an_existing_folder_is_not_overwritten(tmp_path: Path) -> None:
     assert [p.name for p in tmp_path.iterdir()] == ["mine.txt"]
 
 
-class Stop(Exception):
+class StoppedError(Exception):
     pass
 
 
@@ -147,9 +147,9 @@ def test_a_stopped_experiment_goes_on_to_the_same_result(tmp_path: Path) -> None
 
         def progress(p: Progress, stop_at: int = stop_at) -> None:
             if p.stage == "train" and p.done > stop_at:
-                raise Stop
+                raise StoppedError
 
-        with pytest.raises(Stop):
+        with pytest.raises(StoppedError):
             run(out=tmp_path / "run", resume=stop_at > 3, progress=progress)
     resumed = run(out=tmp_path / "run", resume=True)
     for name, arm in whole.arms.items():
@@ -160,7 +160,7 @@ def test_a_stopped_experiment_goes_on_to_the_same_result(tmp_path: Path) -> None
 
 def test_another_experiment_may_not_reuse_the_folder(tmp_path: Path) -> None:
     run(out=tmp_path / "run")
-    with pytest.raises(AttarError, match="holds another experiment .*steps was 40, is 41"):
+    with pytest.raises(AttarError, match=r"holds another experiment .*steps was 40, is 41"):
         run(out=tmp_path / "run", resume=True, steps=41)
 
 

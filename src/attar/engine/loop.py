@@ -17,6 +17,9 @@ from attar.data import Batches
 from attar.engine import checkpoint as files
 from attar.engine.distiller import Distiller
 
+#: Kinds of accelerate's runs in which each process holds all weights and whole gradients.
+_PLAIN = ("NO", "MULTI_CPU", "MULTI_GPU")
+
 #: What `train` calls on the student to judge it; the values of a validation set, by name.
 Validate = Callable[[nn.Module], Mapping[str, float]]
 
@@ -234,7 +237,11 @@ class _Run:
         )
         # Only the module that computes is wrapped (several processes, precision); the student
         # itself keeps its own names, so that weights and checkpoints know nothing of wrappers.
-        wrapped, self.optimizer = self.accelerator.prepare(self.student, optimizer)
+        wrapped, prepared = self.accelerator.prepare(self.student, optimizer)
+        # Accelerate's optimizer looks at every step what kind of run this is, for 100 microseconds;
+        # where it would then only pass the call on, the optimizer itself is called.
+        self.plain = _is_plain(self.accelerator)
+        self.optimizer = optimizer if self.plain else prepared
         self.prepared = Distiller(wrapped, self.distiller.objective, self.distiller.teacher)
         self.share = self._mean_over_processes if self.accelerator.num_processes > 1 else None
         self.student.train()
@@ -252,7 +259,7 @@ class _Run:
         shards = self.accelerator.num_processes
         batch = self.batches.at(self.step, shard=self.accelerator.process_index, shards=shards)
         loss, parts = self.prepared.step(batch.to(self.device), share=self.share)
-        if self.accelerator.scaler is None:
+        if self.plain:
             loss.backward()  # type: ignore[no-untyped-call]
         else:
             self.accelerator.backward(loss)
@@ -264,11 +271,17 @@ class _Run:
         return loss.detach()
 
     def _clip(self) -> Tensor | None:
-        if self.config.max_gradient_norm is None:
+        """Scale the gradients down to the greatest norm that is allowed; gives their norm."""
+        limit = self.config.max_gradient_norm
+        if limit is None:
             return None
-        norm: Tensor = self.accelerator.clip_grad_norm_(
-            self.parameters, self.config.max_gradient_norm
-        )
+        if not self.plain:
+            clipped: Tensor = self.accelerator.clip_grad_norm_(self.parameters, limit)
+            return clipped
+        gradients = [p.grad for p in self.parameters if p.grad is not None]
+        norm = nn.utils.get_total_norm(gradients)
+        # The fused optimizer divides by this as it goes, which saves a pass over the gradients.
+        self.optimizer.grad_scale = (norm / limit).clamp_(min=1.0)
         return norm
 
     def record(self, losses: Tensor, tally: _Tally) -> Record:
@@ -406,3 +419,10 @@ class _Run:
         self.since_best, self.seconds = state["since_best"], state["seconds"]
         self.history = [Record(**record) for record in state["history"]]
         files.restore_random(tensors)
+
+
+def _is_plain(accelerator: Any) -> bool:
+    """Whether a step is the student's own: no loss is scaled, no weights or gradients sharded."""
+    kind = accelerator.distributed_type.value
+    on = accelerator.device.type
+    return accelerator.scaler is None and kind in _PLAIN and on in ("cpu", "cuda")
