@@ -57,8 +57,12 @@ def main() -> None:
     """Run both cases."""
     parts = {}
     for name, all_labels in (("few", False), ("all", True)):
-        experiment = demo.run(HERE.parents[1] / "runs" / f"bench-demo-{name}",
-                              all_labels=all_labels, seeds=SEEDS, resume=True)
+        experiment = demo.run(
+            HERE.parents[1] / "runs" / f"bench-demo-{name}",
+            all_labels=all_labels,
+            seeds=SEEDS,
+            resume=True,
+        )
         parts[name] = part_of(experiment)
         (HERE / f"{name}-labels.md").write_text(experiment.summary(), "utf-8")
         (HERE / f"{name}-labels-table.md").write_text(experiment.table() + "\n", "utf-8")

@@ -23,13 +23,13 @@ from attar.types import UNLABELLED
 LABELS, CHOOSING = 150, 100
 
 #: What the demo trains with; each number is explained by `benchmarks/demo_setting`.
-TEACHER: dict[str, Any] = {"width": 32, "members": 5, "steps": 300, "learning_rate": 2e-3}
+TEACHER: dict[str, Any] = {"width": 64, "members": 5, "steps": 300, "learning_rate": 2e-3}
 STUDENT: dict[str, Any] = {
     "temperature": 8.0,
-    "alpha": 0.9,
+    "alpha": 0.7,
     "steps": 2500,
     "batch_size": 128,
-    "learning_rate": 5e-3,
+    "learning_rate": 3e-3,
     "shrink": 10,
 }
 

@@ -123,6 +123,26 @@ def test_another_thread_count_is_refused_unless_allowed(tmp_path: Path) -> None:
         torch.set_num_threads(threads)
 
 
+def test_a_resumed_run_keeps_the_memory_layout_of_the_weights(tmp_path: Path) -> None:
+    generator = torch.Generator().manual_seed(0)
+    inputs = torch.randn(40, 3, 6, 6, generator=generator)
+    data = ArrayData(inputs, (inputs[:, 0, 0, 0] > 0).long())
+    config = TrainConfig(steps=20, log_every=5, checkpoint_every=5)
+    ends = []
+    for name, stops in (("whole", False), ("stopped", True)):
+        for again in (True, False) if stops else (False,):
+            torch.manual_seed(0)
+            model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.Conv2d(8, 2, 4), nn.Flatten())
+            model = model.to(memory_format=torch.channels_last)
+            distiller = Distiller(model, Objective([hard(1.0)]))
+            loop = train(distiller, Batches(data, 8), config, checkpoint=tmp_path / name)
+            next(loop)
+            if not again:
+                list(loop)
+        ends.append([p.detach() for p in model.parameters()])
+    assert all(torch.equal(a, b) for a, b in zip(*ends, strict=True))
+
+
 @pytest.mark.parametrize("length", [0, 7, 500])
 def test_a_torn_checkpoint_is_refused(tmp_path: Path, length: int) -> None:
     path = tmp_path / "run.checkpoint"

@@ -253,3 +253,26 @@ def test_wrong_numbers_are_refused_before_the_teacher_is_asked(
 
     with pytest.raises(AttarError, match=message):
         run(never, **changes)
+
+
+def test_the_cost_is_said_before_anything_is_trained() -> None:
+    told: list[Progress] = []
+    run(progress=told.append)
+    stages = [p.stage for p in told]
+    cost = told[stages.index("cost")]
+    assert "11 runs of 40 steps, about" in cost.message  # 1 + 1, 4 + 1, 1 + 1, 1 + 1
+    assert cost.seconds > 0
+    assert stages.index("cost") < stages.index("train")
+    # The runs that were said are the runs that are made.
+    assert max(p.done for p in told if p.stage == "train") == 11 * 40
+
+
+def test_sizes_count_parameters_and_work() -> None:
+    big = nn.Linear(13, 3)
+    sizes = run(big, seeds=1).facts["sizes"]
+    assert sizes["teacher_parameters"] == 13 * 3 + 3
+    assert sizes["teacher_macs"] == 13 * 3
+    # The largest MLP 13-w-w-3 within the budget.
+    width = max(w for w in range(1, 20) if w * w + 18 * w + 3 <= 200)
+    assert sizes["student_parameters"] == width * width + 18 * width + 3
+    assert sizes["student_macs"] == width * width + 16 * width

@@ -241,7 +241,7 @@ class _Run:
         # Accelerate's optimizer looks at every step what kind of run this is, for 100 microseconds;
         # where it would then only pass the call on, the optimizer itself is called.
         self.plain = _is_plain(self.accelerator)
-        self.optimizer = optimizer if self.plain else prepared
+        self.optimizer: Any = optimizer if self.plain else prepared
         self.prepared = Distiller(wrapped, self.distiller.objective, self.distiller.teacher)
         self.share = self._mean_over_processes if self.accelerator.num_processes > 1 else None
         self.student.train()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import platform
 import tempfile
@@ -19,11 +20,11 @@ import attar
 from attar.checks import AttarError, check_number
 from attar.data import ArrayData, Views
 from attar.engine import TrainConfig
-from attar.evaluation import accuracy, compare, predict_logits, scores_from_logits
+from attar.evaluation import accuracy, compare, count_macs, predict_logits, scores_from_logits
 from attar.experiment import arms as arms_of
 from attar.experiment.arms import Run, Setting, SoftLoss, Trainer, write_text
 from attar.experiment.inputs import Splits, StudentPlan, make_splits, plan_student, size_of
-from attar.experiment.measure import seconds_per_step, time_both
+from attar.experiment.measure import as_module, seconds_per_step, time_both
 from attar.experiment.result import ArmResult, Experiment, Trial, example_tensor
 from attar.losses import kl
 from attar.store import Store, label
@@ -40,13 +41,18 @@ class Progress:
         message: For a person.
         done: Of ``total``, in the stage's own unit (rows, steps).
         total: 0 where there is nothing to count.
+        seconds: Of stage ``"cost"``: about how long the training will take.
     """
 
     stage: str
     message: str
     done: int = 0
     total: int = 0
+    seconds: float = 0.0
 
+
+#: Seconds from which a run is a long one.
+LONG = 60
 
 #: Called whenever there is something to tell.
 OnProgress = Callable[[Progress], None]
@@ -142,7 +148,7 @@ def distill(
     References:
         Hinton, Vinyals, Dean 2015, Distilling the Knowledge in a Neural Network.
     """
-    tell = progress or (lambda _: None)
+    tell = progress or _quietly
     numbers = _seeds(seeds)
     splits = make_splits(
         train, validation, test, transfer, classes=_names(classes), seed=split_seed
@@ -209,6 +215,12 @@ def distill(
         if out is not None:
             experiment.save(folder)
     return experiment
+
+
+def _quietly(progress: Progress) -> None:
+    """Without anyone who listens, only what a long run will cost is said, on the log."""
+    if progress.seconds >= LONG:
+        logging.getLogger("attar").warning("distill: %s", progress.message)
 
 
 def _seeds(seeds: int | Sequence[int]) -> list[int]:
@@ -347,6 +359,7 @@ def _train_all(
         Progress(
             "cost",
             f"{runs} runs of {steps:,} steps, about {_duration(cost * steps * runs)} in all",
+            seconds=cost * steps * runs,
         )
     )
     done = 0
@@ -402,6 +415,12 @@ def _open_test(
         scores = [scores_from_logits(one, labels, names, teacher_logits=answers) for one in logits]
         arms[arm] = ArmResult(runs[0].setting, runs, scores, logits)
     sizes = _sizes(teacher, size)
+    best = max(chosen["distilled"], key=lambda run: run.rank)
+    example = example_tensor(splits.train)
+    if example is not None:
+        sizes["student_macs"] = count_macs(best.model, example[:1])
+        network = as_module(teacher)
+        sizes["teacher_macs"] = None if network is None else count_macs(network, example[:1])
     # The goal speaks of parameters, and of one network: the ensemble alone is easily beaten.
     ratio = (
         sizes["compression_smallest_member"] if sizes["compression_of"] == "parameters" else None
@@ -413,7 +432,6 @@ def _open_test(
         compression=ratio,
         validation_gap=_validation_gap(trainer, chosen["hard"], stores["validation"]),
     )
-    best = max(chosen["distilled"], key=lambda run: run.rank)
     return Experiment(
         student=best.model,
         student_seed=best.seed,
@@ -426,7 +444,7 @@ def _open_test(
         test=splits.test,
         facts=_facts(trainer, stores, sizes, seeds),
         latency={},
-        example=example_tensor(splits.train),
+        example=example,
         columns=getattr(splits.train, "columns", None),
         warnings=_warnings(trainer, stores, teacher_scores),
     )
@@ -461,6 +479,7 @@ def _sizes(teacher: Any, student: int) -> dict[str, Any]:
         "compression": None if whole is None else whole / ours,
         "compression_smallest_member": None if smallest is None else smallest / ours,
         "compression_of": unit,
+        "teacher_bytes": getattr(teacher, "bytes", None),
     }
 
 

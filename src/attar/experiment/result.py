@@ -367,6 +367,7 @@ def summary(experiment: Experiment) -> str:
         f"- Times smaller: {_times(sizes['compression'])} than the whole teacher, "
         f"{_times(sizes['compression_smallest_member'])} than its smallest member "
         f"(by {sizes['compression_of']}).",
+        *_work(sizes),
         f"- Goal of at least 10x fewer parameters and at least 95 % kept: {_goal(c.goal_met)}.",
     ]
     student, teacher = e.latency.get("student"), e.latency.get("teacher")
@@ -385,6 +386,14 @@ def summary(experiment: Experiment) -> str:
     lines += [f"- Warning: {text}" for text in e.warnings]
     lines += ["", _inherited(e), ""]
     return "\n".join(lines)
+
+
+def _work(sizes: Mapping[str, Any]) -> list[str]:
+    student, teacher = sizes.get("student_macs"), sizes.get("teacher_macs")
+    if not student or not teacher:
+        return []
+    ratio = teacher / student
+    return [f"- Times less work: {ratio:.0f}x ({student:,} multiply-adds against {teacher:,})."]
 
 
 def _inherited(e: Experiment) -> str:
