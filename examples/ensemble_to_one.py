@@ -38,7 +38,7 @@ regression = make_pipeline(MinMaxScaler(), LogisticRegression())
 members = [
     cross_fit(ExtraTreesClassifier(100, random_state=0), train),
     cross_fit(regression, train),
-    attar.train_ensemble(train, mlp, width=128, steps=150),  # cross-fits itself
+    attar.train_ensemble(train, mlp, width=128, members=3, steps=150),  # cross-fits itself
 ]
 teacher = EnsembleTeacher(members, name="forest, regression, networks")
 

@@ -15,7 +15,7 @@ SOURCE = Path(__file__).parents[1] / "src" / "attar"
 LEVELS = [
     {"types"},
     {"checks"},
-    {"columns"},
+    {"columns", "needs_torch"},
     {"losses", "data", "store"},
     {"teachers", "students", "engine", "evaluation"},
     {"export"},

@@ -166,12 +166,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--parts", default="choose,draws")
     parser.add_argument("--draws", type=int, default=20)
+    parser.add_argument("--workers", type=int, default=2)
     arguments = parser.parse_args()
     counts = {"choose": SPLITS, "draws": arguments.draws}
     for part in arguments.parts.split(","):
         work, summarise = PARTS[part]
         rows = []
-        with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
+        with ProcessPoolExecutor(arguments.workers, mp_context=get_context("spawn")) as pool:
             for some in pool.map(work, range(counts[part])):
                 rows += some
                 print(some[-1], flush=True)

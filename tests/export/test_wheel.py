@@ -51,6 +51,8 @@ def message(use):
 
 found["need"] = message(lambda: need("torch", extra="train", purpose="training"))
 found["to_onnx"] = message(lambda: attar.export.to_onnx)
+found["distill"] = message(lambda: attar.distill)
+found["kl"] = message(lambda: importlib.import_module("attar.losses").kl)
 print(json.dumps(found))
 """
 
@@ -103,3 +105,4 @@ def test_the_bare_wheel_answers_as_torch_does(bare, tmp_path):
     missing = "needs torch, which is not installed: pip install 'attar[train]'"
     assert found["need"] == f"training {missing}"
     assert found["to_onnx"] == f"attar.export.to_onnx {missing}"
+    assert found["distill"] == found["kl"] == f"This part of Attar {missing}"

@@ -158,6 +158,10 @@ def show_experiment(experiment: Experiment, folder: Path, *, demo: bool = False)
     page.print()
     page.print(table(*experiment.rows()))
     page.print()
+    if demo:
+        for line in legend(experiment):
+            page.print(line, soft_wrap=True)
+        page.print()
     colour = _COLOURS.get(experiment.verdict, "")
     page.print(Text(experiment.verdict, f"bold {colour}".strip()), soft_wrap=True)
     page.print(experiment.comparison.reason, soft_wrap=True)
@@ -173,6 +177,25 @@ def show_experiment(experiment: Experiment, folder: Path, *, demo: bool = False)
         page.print(
             "  With your data     attar distill --train your.csv --label COLUMN --out runs/mine"
         )
+
+
+def legend(experiment: Experiment) -> list[str]:
+    """What the rows of the table are, for someone who has never heard of distillation."""
+    rows, sizes = experiment.facts["rows"], experiment.facts["sizes"]
+    lines = [
+        "How to read this: every student has the same small architecture "
+        f"({sizes['compression']:.0f} times smaller than the teacher), the same starting weights "
+        "and the same number of steps. They differ in what they learn from:",
+        f"  hard labels      the {rows['labelled']:,} labels alone, without a teacher",
+        "  smoothed labels  the same, less sure of themselves: what regularisation alone gives",
+    ]
+    if "pseudo" in experiment.arms:
+        lines.append(
+            "  pseudo-labels    the teacher's best guess as the label of each of the "
+            f"{rows['unlabelled']:,} unlabelled rows"
+        )
+    lines.append("  distilled        the teacher's soft targets: how probable it finds every class")
+    return [*lines, "NLL is the price of being sure and wrong (lower is better)."]
 
 
 def next_steps(folder: Path, *, rows: str | None = None) -> list[str]:

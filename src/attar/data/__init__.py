@@ -6,6 +6,7 @@ library), what comes back keeps row numbers, so that soft targets find their row
 
 from __future__ import annotations
 
+from attar import needs_torch  # noqa: F401
 from attar.data.arrays import ArrayData, join
 from attar.data.batches import Batches
 from attar.data.convert import as_data

@@ -1,5 +1,6 @@
 """Training: one step (`Distiller`) and a loop that the caller's `for` drives (`train`)."""
 
+from attar import needs_torch  # noqa: F401
 from attar.engine.distiller import Distiller
 from attar.engine.loop import NonFiniteLossError, Record, TrainConfig, train
 

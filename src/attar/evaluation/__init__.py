@@ -7,6 +7,7 @@ whether the teacher helped; :func:`crossed_interval` is the interval that it res
 
 from __future__ import annotations
 
+from attar import needs_torch  # noqa: F401
 from attar.evaluation.compare import Comparison, compare
 from attar.evaluation.evaluate import (
     count_macs,

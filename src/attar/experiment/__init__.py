@@ -1,5 +1,6 @@
 """The controlled experiment: teacher, arms, seeds, verdict, run folder."""
 
+from attar import needs_torch  # noqa: F401
 from attar.experiment.distill import Progress, distill
 from attar.experiment.ensemble import train_ensemble
 from attar.experiment.labelling import label

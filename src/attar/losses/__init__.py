@@ -6,6 +6,7 @@ The losses are pure functions from logits ``[N, C]`` to one number a row ``[N]``
 
 from __future__ import annotations
 
+from attar import needs_torch  # noqa: F401
 from attar.losses.logits import cross_entropy, jsd, kl, logit_mse, reverse_kl
 from attar.losses.objective import Objective, Part, Term, hard, pseudo, soft
 

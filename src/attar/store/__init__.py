@@ -7,6 +7,7 @@ run code.
 
 from __future__ import annotations
 
+from attar import needs_torch  # noqa: F401
 from attar.store.label import answers_fingerprint, label
 from attar.store.reader import Store
 

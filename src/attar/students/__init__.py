@@ -7,6 +7,7 @@ student; these are here so that none has to be written.
 
 from __future__ import annotations
 
+from attar import needs_torch  # noqa: F401
 from attar.students.convnet import convnet
 from attar.students.family import Family, count_parameters, fit_to
 from attar.students.mlp import mlp

@@ -7,6 +7,7 @@ gives float32 logits.
 
 from __future__ import annotations
 
+from attar import needs_torch  # noqa: F401
 from attar.teachers.combine import (
     fit_weights,
     mean_log_probability,
