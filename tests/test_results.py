@@ -40,8 +40,8 @@ def read(path: Path) -> dict:
 def quotes(markdown: str) -> list[tuple[str, str]]:
     """(path, text) of each table that a page quotes."""
     marks = re.findall(r"<!-- (table: \S+|end) -->", markdown)
-    whole = [mark == "end" for mark in marks] == [i % 2 == 1 for i in range(len(marks))]
-    assert whole and len(marks) % 2 == 0, f"each table needs its end, in turn: {marks}"
+    in_turn = [mark == "end" for mark in marks] == [False, True] * (len(marks) // 2)
+    assert in_turn, f"each table needs its end before the next one: {marks}"
     return re.findall(r"<!-- table: (\S+) -->\n(.*?)<!-- end -->", markdown, flags=re.DOTALL)
 
 
@@ -86,6 +86,7 @@ def test_quoted_tables_are_what_the_benchmarks_wrote(page: Path) -> None:
 def test_a_quote_is_found_and_an_open_one_is_noticed() -> None:
     page = "a\n<!-- table: x/y.md -->\n\n| 1 |\n<!-- end -->\nb\n<!-- table: z.md -->\n<!-- end -->"
     assert quotes(page) == [("x/y.md", "\n| 1 |\n"), ("z.md", "")]
-    for broken in ("<!-- table: x -->", "<!-- end -->", 2 * "<!-- table: x -->\n<!-- end -->"[:18]):
+    start, end = "<!-- table: x -->\n", "<!-- end -->\n"
+    for broken in (start, end, end + start, start + start + end, start + start + end + end):
         with pytest.raises(AssertionError, match="needs its end"):
             quotes(broken)

@@ -152,6 +152,7 @@ def main() -> None:
             table += measured
             figures |= found
     if not arguments.no_write:
+        RESULTS.unlink(missing_ok=True)  # one run, whole: ratios of two runs do not compare
         record.write(
             {"step": (table, figures)},
             command=" ".join(["python benchmarks/step_cost/run.py", *sys.argv[1:]]),

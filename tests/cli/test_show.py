@@ -6,6 +6,7 @@ import io
 import sys
 from pathlib import Path
 from types import SimpleNamespace
+from typing import ClassVar
 
 import pytest
 from rich.console import Console
@@ -108,6 +109,11 @@ class Finished:
     verdict = "NO GAIN"
     comparison = SimpleNamespace(reason="It made no difference.")
     columns = None
+    arms: ClassVar = {"hard": None, "smoothed": None, "pseudo": None, "distilled": None}
+    facts: ClassVar = {
+        "rows": {"labelled": 150, "unlabelled": 828},
+        "sizes": {"compression": 50.3},
+    }
 
     def rows(self):
         return ["", "accuracy %"], [["teacher: [five]", "97.00"], ["student: distilled", "96.00"]]
@@ -138,7 +144,10 @@ def test_the_demo_shows_table_verdict_and_what_to_do_next(tmp_path, monkeypatch,
     assert err.splitlines() == ["20 runs, about 1 min"] * 2
     for part in (
         "teacher: [five]",
-        "NO GAIN\nIt made no difference.\n\n- Accuracy kept: 99.0 %.\n\nWhat to do next\n",
+        "(lower is better).\n\nNO GAIN\nIt made no difference.\n\n- Accuracy kept: 99.0 %.\n\nWhat to do next\n",
+        "(50 times smaller than the teacher)",
+        "hard labels      the 150 labels alone",
+        "best guess as the label of each of the 828 unlabelled rows",
         "runs/demo/summary.md",
         'student = runtime.load("runs/demo/student.onnx")',
         "attar predict runs/demo runs/demo/example.npy",

@@ -304,7 +304,8 @@ def _label_all(teacher: Any, splits: Splits, folder: Path, tell: OnProgress) -> 
         def report(done: int, total: int, name: str = name) -> None:
             tell(Progress("label", f"The teacher answers the {name} rows", done, total))
 
-        stores[name] = label(teacher, data, folder / name, progress=report)
+        # At 64 rows the activations of a network stay in a processor's caches.
+        stores[name] = label(teacher, data, folder / name, batch_size=64, progress=report)
     return stores
 
 
