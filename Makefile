@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: install demo test test-slow lint check format clean bench-verdict bench-step-cost bench-mnist bench-demo-setting
+.PHONY: install demo test test-slow lint check format clean bench-verdict bench-step-cost bench-mnist bench-demo bench-demo-setting pages
 
 install: $(STAMP)
 
@@ -35,9 +35,20 @@ format: $(STAMP)
 # Each benchmark writes benchmarks/<name>/results.json, which is committed.
 bench-verdict: $(STAMP)
 	$(BIN)/python benchmarks/verdict/run.py
+	$(BIN)/python benchmarks/verdict/null.py
 
 bench-step-cost: $(STAMP)
 	$(BIN)/python benchmarks/step_cost/run.py
+
+bench-demo: $(STAMP)
+	$(BIN)/python benchmarks/demo/run.py
+
+bench-demo-setting: $(STAMP)
+	$(BIN)/python benchmarks/demo_setting/run.py
+
+# The result pages of the docs and the README's table, made from the committed results.
+pages: $(STAMP)
+	$(BIN)/python benchmarks/pages.py
 
 bench-mnist: $(STAMP)
 	$(BIN)/python benchmarks/mnist/run.py

@@ -217,17 +217,53 @@ def pages() -> dict[Path, str]:
     """Every page that is made from results, and what it must say."""
     docs = ROOT / "docs" / "results"
     found = {docs / "demo.md": demo_page(), docs / "verdict.md": verdict_page()}
-    for name in ("mnist", "step_cost"):
-        found[docs / f"{name}.md"] = page_of_table(name)
+    found |= {docs / "step_cost.md": step_cost_page(), docs / "mnist.md": mnist_page()}
     readme = ROOT / "README.md"
     found[readme] = fill(readme.read_text("utf-8"))
     return found
 
 
-def page_of_table(name: str) -> str:
-    """A page whose text the benchmark itself writes, ``results.md``, and where it comes from."""
-    text = (BENCHMARKS / name / "results.md").read_text("utf-8").strip()
-    return f"{text}\n\n{made(name)}"
+def mnist_page() -> str:
+    """The table that the benchmark itself makes, and where it comes from."""
+    text = (BENCHMARKS / "mnist" / "results.md").read_text("utf-8").strip()
+    return f"""{text}
+
+Hinton, Vinyals and Dean (2015) report 146 errors for the hard-label MLP with 800 units, without
+views, and 74 for one distilled from a larger MLP that makes 67.
+
+{made("mnist")}"""
+
+
+def step_cost_page() -> str:
+    """What a training step costs beside a loop written by hand."""
+    figures = results("step_cost")["figures"]
+    peers = {
+        "plain": "AdamW as people write it",
+        "plain_fused": "fused AdamW",
+        "plain_same_work": "fused AdamW, clipping, schedule",
+    }
+
+    def ratio(hidden: int, peer: str) -> str:
+        key = f"step_h{hidden}_attar_over_{peer}"
+        return f"{figures[key]:.2f} ({figures[f'{key}_p10']:.2f} to {figures[f'{key}_p90']:.2f})"
+
+    rows = [
+        [
+            f"784-{h}-{h}-10",
+            *[ratio(h, peer) for peer in peers],
+            f"{figures[f'step_h{h}_goal_attar_over_plain']:.2f}",
+        ]
+        for h in (800, 230, 30)
+    ]
+    return f"""# What a training step costs
+
+Time of a step of Attar's loop (reading the stored targets, data, loss, clipping, schedule and
+records included) over that of a hand-written PyTorch loop on tensors in memory, both in turn in
+one run on one thread: median of the ratio, 10th to 90th percentile over the rounds. Batch 256.
+
+{table(["student", *peers.values(), "goal over plain"], rows)}
+
+{made("step_cost")}"""
 
 
 def main() -> int:

@@ -35,7 +35,7 @@ from attar.experiment.inputs import plan_student
 from attar.losses import kl
 from attar.students import mlp
 
-SEEDS, STEPS, RATE, PARAMETERS = 3, 300, 1e-2, 1500
+SEEDS, STEPS, RATE, PARAMETERS = 3, 150, 1e-2, 1500
 
 
 @dataclass
@@ -69,7 +69,7 @@ def trial(task: tuple[str, int]) -> dict[str, Any]:
     splits = demo.digits(labels_seed=number)
     assert isinstance(splits.train, ArrayData)
     plan = plan_student(mlp, splits.train, parameters=PARAMETERS)
-    config = TrainConfig(steps=STEPS, log_every=75, evaluate_every=75)
+    config = TrainConfig(steps=STEPS, log_every=STEPS)
     arms = {"hard": Setting("hard", RATE), "smoothed": Setting("smoothed", RATE, smoothing=0.1)}
     arms["distilled"] = arms["hard"]
     if null == "shuffled":
