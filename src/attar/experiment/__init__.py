@@ -1,9 +1,10 @@
 """The controlled experiment: teacher, arms, seeds, verdict, run folder."""
 
 from attar import needs_torch  # noqa: F401
-from attar.experiment.distill import Progress, distill
+from attar.experiment.distill import distill
 from attar.experiment.ensemble import train_ensemble
 from attar.experiment.labelling import label
+from attar.experiment.progress import Progress
 from attar.experiment.result import Experiment
 
 __all__ = ["Experiment", "Progress", "distill", "label", "train_ensemble"]

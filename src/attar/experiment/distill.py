@@ -2,60 +2,28 @@
 
 from __future__ import annotations
 
-import json
-import logging
-import os
-import platform
 import tempfile
-import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
-import attar
 from attar.checks import AttarError, check_number
 from attar.data import ArrayData, Views
 from attar.engine import TrainConfig
-from attar.evaluation import accuracy, compare, count_macs, predict_logits, scores_from_logits
 from attar.experiment import arms as arms_of
-from attar.experiment.arms import Run, Setting, SoftLoss, Trainer, write_text
-from attar.experiment.inputs import Splits, StudentPlan, make_splits, plan_student, size_of
-from attar.experiment.measure import as_module, seconds_per_step, time_both
-from attar.experiment.result import ArmResult, Experiment, Trial, example_tensor
+from attar.experiment.arms import Run, Setting, SoftLoss, Trainer
+from attar.experiment.folder import check_same, claim, remember
+from attar.experiment.inputs import Splits, make_splits, plan_student, size_of
+from attar.experiment.measure import seconds_per_step
+from attar.experiment.opening import measure, open_test, smallest_member
+from attar.experiment.progress import OnProgress, Progress, duration, quietly
+from attar.experiment.result import Experiment, Trial
 from attar.losses import kl
 from attar.store import Store, label
 from attar.teachers import StoredTeacher, as_teacher, cross_fit
 from attar.types import Data
-
-
-@dataclass(frozen=True)
-class Progress:
-    """Where an experiment is.
-
-    Attributes:
-        stage: ``"label"``, ``"cost"``, ``"choose"``, ``"train"``, ``"test"`` or ``"measure"``.
-        message: For a person.
-        done: Of ``total``, in the stage's own unit (rows, steps).
-        total: 0 where there is nothing to count.
-        seconds: Of stage ``"cost"``: about how long the training will take.
-    """
-
-    stage: str
-    message: str
-    done: int = 0
-    total: int = 0
-    seconds: float = 0.0
-
-
-#: Seconds from which a run is a long one.
-LONG = 60
-
-#: Called whenever there is something to tell.
-OnProgress = Callable[[Progress], None]
 
 
 def distill(
@@ -137,6 +105,7 @@ def distill(
         AttarError: On inputs that do not fit, with what to do.
 
     Example:
+        >>> import attar
         >>> from sklearn.datasets import load_iris
         >>> from sklearn.ensemble import RandomForestClassifier
         >>> X, y = load_iris(return_X_y=True)
@@ -148,7 +117,7 @@ def distill(
     References:
         Hinton, Vinyals, Dean 2015, Distilling the Knowledge in a Neural Network.
     """
-    tell = progress or _quietly
+    tell = progress or quietly
     numbers = _seeds(seeds)
     splits = make_splits(
         train, validation, test, transfer, classes=_names(classes), seed=split_seed
@@ -172,7 +141,7 @@ def distill(
         checkpoint_every=4 * every,
     )
     with tempfile.TemporaryDirectory() as scratch:
-        folder = Path(scratch) if out is None else _claim(Path(out), resume=resume)
+        folder = Path(scratch) if out is None else claim(Path(out), resume=resume)
         asked = _as_teacher(teacher, splits, folds)
         plan = plan_student(
             student,
@@ -204,23 +173,17 @@ def distill(
             pseudo_labels=splits.unlabelled_rows > 0,
         )
         if resume:
-            _check_same(folder, settings, config, numbers, plan, batch_size)
-        _remember(folder, settings, config, numbers, plan, batch_size)
+            check_same(folder, settings, config, numbers, plan, batch_size)
+        remember(folder, settings, config, numbers, plan, batch_size)
         chosen, trials = _train_all(trainer, settings, numbers, tell)
-        experiment = _open_test(
+        experiment = open_test(
             trainer, chosen, trials, stores, asked, tell, size=size_of(plan), seeds=numbers
         )
         if latency_seconds > 0:
-            _measure(experiment, asked, folder, tell, seconds=latency_seconds)
+            measure(experiment, asked, folder, tell, seconds=latency_seconds)
         if out is not None:
             experiment.save(folder)
     return experiment
-
-
-def _quietly(progress: Progress) -> None:
-    """Without anyone who listens, only what a long run will cost is said, on the log."""
-    if progress.seconds >= LONG:
-        logging.getLogger("attar").warning("distill: %s", progress.message)
 
 
 def _seeds(seeds: int | Sequence[int]) -> list[int]:
@@ -268,30 +231,11 @@ def _strengths(smoothing: Sequence[float] | None, soft: Tensor) -> list[float]:
     return list(smoothing)
 
 
-def _claim(folder: Path, *, resume: bool) -> Path:
-    """Make the run folder, or take one that is there where that was asked for."""
-    if folder.exists() and not folder.is_dir():
-        raise AttarError(f"distill: out={folder} is a file; name a folder.")
-    if folder.exists() and any(folder.iterdir()) and not resume:
-        raise AttarError(
-            f"distill: the run folder {folder} exists already and is not overwritten. Name "
-            "another one, or go on with it: resume=True (--resume)."
-        )
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
-
-
 def _as_teacher(teacher: Any, splits: Splits, folds: int | None) -> Any:
     """Anything as a teacher; a bare estimator labels the labelled rows out of fold."""
     if hasattr(teacher, "predict_proba") and folds is not None:
         return cross_fit(teacher, splits.train, folds=folds)
     return as_teacher(teacher, classes=splits.train.classes)
-
-
-def smallest_member(teacher: Any, name: str) -> int | None:
-    """``parameters`` or ``bytes`` of the smallest model in a teacher; None where unknown."""
-    size: int | None = getattr(getattr(teacher, "smallest", None) or teacher, name, None)
-    return size
 
 
 def _label_all(teacher: Any, splits: Splits, folder: Path, tell: OnProgress) -> dict[str, Store]:
@@ -309,46 +253,6 @@ def _label_all(teacher: Any, splits: Splits, folder: Path, tell: OnProgress) -> 
     return stores
 
 
-def _identity(
-    settings: dict[str, list[Setting]],
-    config: TrainConfig,
-    seeds: list[int],
-    plan: StudentPlan,
-    batch_size: int,
-) -> dict[str, Any]:
-    text = {
-        "settings": {name: [s.key for s in some] for name, some in settings.items()},
-        "steps": config.steps,
-        "weight_decay": config.weight_decay,
-        "seeds": seeds,
-        "student": plan.name,
-        "student_parameters": size_of(plan),
-        "batch_size": batch_size,
-    }
-    read_back: dict[str, Any] = json.loads(json.dumps(text))
-    return read_back
-
-
-def _remember(folder: Path, *identity: Any) -> None:
-    write_text(folder / "run.json", json.dumps(_identity(*identity), indent=1))
-
-
-def _check_same(folder: Path, *identity: Any) -> None:
-    """A folder is gone on with only by the same experiment: nothing else may reuse its runs."""
-    path = folder / "run.json"
-    if not path.exists():
-        return
-    there, here = json.loads(path.read_text("utf-8")), _identity(*identity)
-    differing = [
-        f"{k} was {there.get(k)!r}, is {here[k]!r}" for k in here if there.get(k) != here[k]
-    ]
-    if differing:
-        raise AttarError(
-            f"distill: {folder} holds another experiment ({'; '.join(differing)}). Repeat the "
-            "arguments that it was started with, or name another folder."
-        )
-
-
 def _train_all(
     trainer: Trainer, settings: dict[str, list[Setting]], seeds: list[int], tell: OnProgress
 ) -> tuple[dict[str, list[Run]], list[Trial]]:
@@ -359,7 +263,7 @@ def _train_all(
     tell(
         Progress(
             "cost",
-            f"{runs} runs of {steps:,} steps, about {_duration(cost * steps * runs)} in all",
+            f"{runs} runs of {steps:,} steps, about {duration(cost * steps * runs)} in all",
             seconds=cost * steps * runs,
         )
     )
@@ -384,177 +288,3 @@ def _train_all(
             chosen[arm].append(trainer.run(best.setting, seed))
             done += 1
     return chosen, trials
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 90:
-        return f"{max(1, round(seconds))} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
-
-
-def _open_test(
-    trainer: Trainer,
-    chosen: dict[str, list[Run]],
-    trials: list[Trial],
-    stores: dict[str, Store],
-    teacher: Any,
-    tell: OnProgress,
-    *,
-    size: int,
-    seeds: list[int],
-) -> Experiment:
-    """The one moment at which anything looks at the test rows."""
-    splits = trainer.splits
-    tell(Progress("test", f"Opening the test set: {len(splits.test):,} rows"))
-    labels, names = splits.test.labels, splits.test.classes
-    assert labels is not None
-    answers = stores["test"].logits(splits.test.rows)
-    teacher_scores = scores_from_logits(answers, labels, names)
-    arms = {}
-    for arm, runs in chosen.items():
-        logits = torch.stack([predict_logits(run.model, splits.test) for run in runs])
-        scores = [scores_from_logits(one, labels, names, teacher_logits=answers) for one in logits]
-        arms[arm] = ArmResult(runs[0].setting, runs, scores, logits)
-    sizes = _sizes(teacher, size)
-    best = max(chosen["distilled"], key=lambda run: run.rank)
-    example = example_tensor(splits.train)
-    if example is not None:
-        sizes["student_macs"] = count_macs(best.model, example[:1])
-        network = as_module(teacher)
-        sizes["teacher_macs"] = None if network is None else count_macs(network, example[:1])
-    # The goal speaks of parameters, and of one network: the ensemble alone is easily beaten.
-    ratio = (
-        sizes["compression_smallest_member"] if sizes["compression_of"] == "parameters" else None
-    )
-    comparison = compare(
-        {name: (arm.logits.argmax(dim=-1) == labels).numpy() for name, arm in arms.items()},
-        teacher=(answers.argmax(dim=-1) == labels).numpy(),
-        nll={name: _row_nll(arm.logits, labels).numpy() for name, arm in arms.items()},
-        compression=ratio,
-        validation_gap=_validation_gap(trainer, chosen["hard"], stores["validation"]),
-    )
-    return Experiment(
-        student=best.model,
-        student_seed=best.seed,
-        student_name=trainer.plan.name,
-        teacher=teacher_scores,
-        teacher_name=str(getattr(teacher, "name", type(teacher).__name__)),
-        arms=arms,
-        comparison=comparison,
-        trials=trials,
-        test=splits.test,
-        facts=_facts(trainer, stores, sizes, seeds),
-        latency={},
-        example=example,
-        columns=getattr(splits.train, "columns", None),
-        warnings=_warnings(trainer, stores, teacher_scores),
-    )
-
-
-def _validation_gap(trainer: Trainer, runs: list[Run], store: Store) -> float:
-    """Teacher minus hard labels on validation: known before test is opened."""
-    validation = trainer.splits.validation
-    assert validation.labels is not None
-    teacher = accuracy(store.logits(validation.rows), validation.labels)
-    return teacher - sum(run.validation["accuracy"] for run in runs) / len(runs)
-
-
-def _row_nll(logits: Tensor, labels: Tensor) -> Tensor:
-    """``[S, N]`` negative log-likelihood of each row under each seed's student."""
-    log_probabilities = logits.double().log_softmax(dim=-1)
-    picked = labels.expand(logits.shape[:-1]).unsqueeze(-1)
-    return -log_probabilities.gather(-1, picked).squeeze(-1)
-
-
-def _sizes(teacher: Any, student: int) -> dict[str, Any]:
-    """Parameters and ratios; of bytes where the teacher has no parameters to count."""
-    whole, smallest = getattr(teacher, "parameters", None), smallest_member(teacher, "parameters")
-    unit, ours = "parameters", student
-    if whole is None:
-        unit, ours = "bytes", 4 * student
-        whole, smallest = getattr(teacher, "bytes", None), smallest_member(teacher, "bytes")
-    return {
-        "student_parameters": student,
-        "teacher_parameters": getattr(teacher, "parameters", None),
-        "smallest_member_parameters": smallest_member(teacher, "parameters"),
-        "compression": None if whole is None else whole / ours,
-        "compression_smallest_member": None if smallest is None else smallest / ours,
-        "compression_of": unit,
-        "teacher_bytes": getattr(teacher, "bytes", None),
-    }
-
-
-def _facts(
-    trainer: Trainer, stores: dict[str, Store], sizes: dict[str, Any], seeds: list[int]
-) -> dict[str, Any]:
-    splits = trainer.splits
-    return {
-        "rows": {
-            "labelled": len(splits.labelled),
-            "unlabelled": splits.unlabelled_rows,
-            "validation": len(splits.validation),
-            "test": len(splits.test),
-        },
-        "views": splits.train.view_count,
-        "classes": list(splits.train.classes),
-        "seeds": seeds,
-        "shared_start": trainer.plan.shared_start,
-        "recipe": trainer.plan.recipe,
-        "steps": trainer.config.steps,
-        "batch_size": trainer.batch_size,
-        "weight_decay": trainer.config.weight_decay,
-        "sizes": sizes,
-        "fingerprints": {
-            "teacher": stores["train"].manifest["teacher"],
-            "train": splits.train.fingerprint(),
-            "test": splits.test.fingerprint(),
-        },
-        "versions": {
-            "attar": attar.__version__,
-            "torch": torch.__version__,
-            "python": platform.python_version(),
-        },
-        "machine": {
-            "processor": platform.processor() or platform.machine(),
-            "cores": os.cpu_count(),
-            "threads": torch.get_num_threads(),
-        },
-        "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-    }
-
-
-def _warnings(trainer: Trainer, stores: dict[str, Store], teacher: Any) -> list[str]:
-    """What the user should know about the teacher before trusting anything else."""
-    found = []
-    labelled = trainer.splits.labelled
-    assert labelled.labels is not None
-    seen = stores["train"].logits(labelled.rows).argmax(dim=1)
-    on_train = float((seen == labelled.labels).double().mean())
-    if on_train > 0.99 and on_train - teacher.accuracy > 0.05:
-        found.append(
-            f"the teacher is right on {100 * on_train:.1f} % of the training rows and on "
-            f"{100 * teacher.accuracy:.1f} % of the test rows: it has fitted the rows that it "
-            "labels, so its soft targets there say little more than the labels. Label them out of "
-            "fold (folds= for an estimator, train_ensemble for networks)."
-        )
-    if trainer.plan.shared_start:
-        found.append("all seeds start from the weights of the given student; the spread is small.")
-    return found
-
-
-def _measure(
-    experiment: Experiment, teacher: Any, folder: Path, tell: OnProgress, *, seconds: float
-) -> None:
-    if experiment.example is None:
-        return
-    tell(Progress("measure", "Timing teacher and student at batch 1 and 64"))
-    path = folder / ".student-to-time.onnx"
-    try:
-        experiment.export(path)
-        timing = time_both(path, teacher, experiment.test, seconds=seconds)
-    finally:
-        path.unlink(missing_ok=True)
-    experiment.latency["student"] = timing.student
-    if timing.teacher is not None:
-        experiment.latency["teacher"] = timing.teacher
-    experiment.facts["teacher_runtime"] = timing.teacher_runtime

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,17 +15,10 @@ from torch import Tensor, nn
 from attar.checks import AttarError
 from attar.evaluation import Comparison, Interval, Latency, Scores
 from attar.experiment.arms import Run, Setting, write_text
+from attar.experiment.summary import cells, markdown, summarise
 from attar.export import Export, to_onnx
 from attar.export.weights import save_weights
 from attar.types import Data
-
-#: How the arms are called in a table, in its order.
-ARM_NAMES = {
-    "hard": "hard labels",
-    "smoothed": "smoothed labels",
-    "pseudo": "pseudo-labels",
-    "distilled": "distilled",
-}
 
 
 @dataclass(frozen=True)
@@ -126,39 +118,11 @@ class Experiment:
 
     def rows(self) -> tuple[list[str], list[list[str]]]:
         """The head and the cells of :meth:`table`."""
-        head = ["", "accuracy %", "NLL", "ECE %", "agrees %", "worst class %", "parameters"]
-        head += ["latency p50 ms"]
-        sizes = self.facts["sizes"]
-        rows = [
-            [
-                f"teacher: {self.teacher_name}",
-                f"{100 * self.teacher.accuracy:.2f}",
-                f"{self.teacher.nll:.3f}",
-                f"{100 * self.teacher.ece:.1f}",
-                "",
-                f"{100 * self.teacher.worst_class_accuracy:.1f}",
-                _count(sizes["teacher_parameters"]),
-                _milliseconds(self.latency.get("teacher")),
-            ]
-        ]
-        for name, arm in self.arms.items():
-            rows.append(
-                [
-                    f"student: {ARM_NAMES[name]}",
-                    f"{100 * arm.mean('accuracy'):.2f}" + arm.plus_minus("accuracy", 100, 2),
-                    f"{arm.mean('nll'):.3f}" + arm.plus_minus("nll", 1, 3),
-                    f"{100 * arm.mean('ece'):.1f}",
-                    f"{100 * arm.mean('agreement'):.1f}",
-                    f"{100 * arm.mean('worst_class_accuracy'):.1f}",
-                    _count(sizes["student_parameters"]),
-                    _milliseconds(self.latency.get("student")),
-                ]
-            )
-        return head, rows
+        return cells(self)
 
     def summary(self) -> str:
         """The whole result as Markdown, verdict first."""
-        return summary(self)
+        return summarise(self)
 
     def to_dict(self) -> dict[str, Any]:
         """Everything but the tensors, JSON-ready."""
@@ -274,143 +238,6 @@ def _setting(setting: Setting) -> dict[str, Any]:
 
 def _export(export: Export) -> dict[str, Any]:
     return {**asdict(export), "path": export.path.name}
-
-
-def _count(value: int | None) -> str:
-    return "" if value is None else f"{value:,}"
-
-
-def _milliseconds(latency: Latency | None) -> str:
-    return "" if latency is None else f"{latency.batches[1].p50_ms:.3f}"
-
-
-def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A Markdown table; the first column to the left, numbers to the right.
-
-    >>> print(markdown(["", "n"], [["a", "1"], ["bb", "20"]]))
-    |    |  n |
-    |:---|---:|
-    | a  |  1 |
-    | bb | 20 |
-    """
-    lines = [list(head), *[list(row) for row in rows]]
-    widths = [max(len(line[i]) for line in lines) for i in range(len(head))]
-
-    def row(cells: Sequence[str]) -> str:
-        first, *rest = [
-            c.ljust(w) if i == 0 else c.rjust(w)
-            for i, (c, w) in enumerate(zip(cells, widths, strict=True))
-        ]
-        return "| " + " | ".join([first, *rest]) + " |"
-
-    rule = "|:" + "-" * (widths[0] + 1) + "|"
-    rule += "|".join("-" * (w + 1) + ":" for w in widths[1:]) + "|"
-    return "\n".join([row(head), rule, *[row(line) for line in rows]])
-
-
-def points(interval: Interval | None) -> str:
-    """An interval of accuracies, in points: ``+1.20 (+0.40 to +2.00)``."""
-    if interval is None:
-        return "not available"
-    if not math.isfinite(interval.low):
-        return f"{100 * interval.mean:+.2f} points (one seed: no interval)"
-    low, high = 100 * interval.low, 100 * interval.high
-    return f"{100 * interval.mean:+.2f} points ({low:+.2f} to {high:+.2f})"
-
-
-def nats(interval: Interval | None) -> str:
-    """An interval of NLL, in nats."""
-    if interval is None:
-        return "not available"
-    if not math.isfinite(interval.low):
-        return f"{interval.mean:+.3f} nats (one seed: no interval)"
-    return f"{interval.mean:+.3f} nats ({interval.low:+.3f} to {interval.high:+.3f})"
-
-
-def summary(experiment: Experiment) -> str:
-    """The Markdown of ``summary.md``."""
-    e, c = experiment, experiment.comparison
-    rows, sizes = e.facts["rows"], e.facts["sizes"]
-    setting = e.arms["distilled"].setting
-    gap = c.gap_recovered
-    lines = [
-        f"# {c.verdict}",
-        "",
-        c.reason,
-        "",
-        f"Learnt from {rows['labelled']:,} labelled and {rows['unlabelled']:,} unlabelled rows; "
-        f"choices made on {rows['validation']:,} others; opened once: {rows['test']:,} test rows. "
-        f"{len(e.facts['seeds'])} seeds, {e.facts['steps']:,} steps each. "
-        f"T = {setting.temperature:g}, alpha = {setting.alpha:g}.",
-        "",
-        e.table(),
-        "",
-        "Mean ± standard deviation over seeds. Differences below: mean with 95 % interval over "
-        "test rows and seeds.",
-        "",
-        f"- Distilled against hard labels: {points(c.against_hard)}; {nats(c.nll_against_hard)}.",
-        f"- Distilled against smoothed labels: {points(c.against_smoothed)}.",
-    ]
-    if "pseudo" in e.arms:
-        lines.append(
-            f"- Distilled against the teacher's argmax (pseudo-labels): "
-            f"{points(c.against_pseudo)}; {nats(c.nll_against_pseudo)}."
-        )
-    lines += [
-        f"- Accuracy kept: {100 * c.retention:.1f} % of the teacher's.",
-        "- Gap recovered: "
-        + (
-            f"{100 * gap.mean:.0f} % ({100 * gap.low:.0f} to {100 * gap.high:.0f})."
-            if gap is not None
-            else f"not reported: {c.gap_reason}"
-        ),
-        f"- Times smaller: {_times(sizes['compression'])} than the whole teacher, "
-        f"{_times(sizes['compression_smallest_member'])} than its smallest member "
-        f"(by {sizes['compression_of']}).",
-        *_work(sizes),
-        f"- Goal of at least 10x fewer parameters and at least 95 % kept: {_goal(c.goal_met)}.",
-    ]
-    student, teacher = e.latency.get("student"), e.latency.get("teacher")
-    if student is not None and teacher is not None:
-        fast, slow = student.batches[1].p50_ms, teacher.batches[1].p50_ms
-        lines.append(
-            f"- Times faster at batch 1: {slow / fast:.0f}x at p50 ({fast:.3f} ms against "
-            f"{slow:.3f} ms, teacher {e.facts['teacher_runtime']})."
-        )
-    if e.exported is not None:
-        lines.append(
-            f"- Exported: `student.onnx`, {e.exported.bytes:,} bytes; on "
-            f"{e.exported.rows_checked} real rows its probabilities differ from the student's by "
-            f"at most {e.exported.max_probability_difference:.1e}."
-        )
-    lines += [f"- Warning: {text}" for text in e.warnings]
-    lines += ["", _inherited(e), ""]
-    return "\n".join(lines)
-
-
-def _work(sizes: Mapping[str, Any]) -> list[str]:
-    student, teacher = sizes.get("student_macs"), sizes.get("teacher_macs")
-    if not student or not teacher:
-        return []
-    ratio = teacher / student
-    return [f"- Times less work: {ratio:.0f}x ({student:,} multiply-adds against {teacher:,})."]
-
-
-def _inherited(e: Experiment) -> str:
-    arm = e.arms["distilled"]
-    return (
-        f"Of the {arm.mean('errors'):.1f} errors of a distilled student on test, "
-        f"{arm.mean('errors_inherited'):.1f} are the teacher's own and "
-        f"{arm.mean('errors_own'):.1f} are new (the teacher makes {e.teacher.errors})."
-    )
-
-
-def _times(value: float | None) -> str:
-    return "not known" if value is None else f"{value:.1f}x"
-
-
-def _goal(met: bool | None) -> str:
-    return {True: "met", False: "not met", None: "not known (no parameters to count)"}[met]
 
 
 def example_tensor(data: Data, count: int = 256) -> Tensor | None:

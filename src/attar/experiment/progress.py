@@ -1,0 +1,46 @@
+"""What an experiment tells while it goes on."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where an experiment is.
+
+    Attributes:
+        stage: ``"label"``, ``"cost"``, ``"choose"``, ``"train"``, ``"test"`` or ``"measure"``.
+        message: For a person.
+        done: Of ``total``, in the stage's own unit (rows, steps).
+        total: 0 where there is nothing to count.
+        seconds: Of stage ``"cost"``: about how long the training will take.
+    """
+
+    stage: str
+    message: str
+    done: int = 0
+    total: int = 0
+    seconds: float = 0.0
+
+
+#: Seconds from which a run is a long one.
+LONG = 60
+
+#: Called whenever there is something to tell.
+OnProgress = Callable[[Progress], None]
+
+
+def quietly(progress: Progress) -> None:
+    """Without anyone who listens, only what a long run will cost is said, on the log."""
+    if progress.seconds >= LONG:
+        logging.getLogger("attar").warning("distill: %s", progress.message)
+
+
+def duration(seconds: float) -> str:
+    """Seconds as a person says them."""
+    if seconds < 90:
+        return f"{max(1, round(seconds))} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
