@@ -160,8 +160,30 @@ def test_a_stopped_experiment_goes_on_to_the_same_result(tmp_path: Path) -> None
 
 def test_another_experiment_may_not_reuse_the_folder(tmp_path: Path) -> None:
     run(out=tmp_path / "run")
-    with pytest.raises(AttarError, match=r"holds another experiment .*steps was 40, is 41"):
-        run(out=tmp_path / "run", resume=True, steps=41)
+    for changes, message in (
+        ({"steps": 41}, "steps was 40, is 41"),
+        ({"learning_rate": 0.02}, "settings was"),
+        ({"loss": attar.losses.reverse_kl}, "loss was 'kl', is 'reverse_kl'"),
+        ({"evaluations": 5}, "evaluate_every was 4, is 8"),
+        ({"teacher": RandomForestClassifier(21, random_state=0)}, "teacher"),
+    ):
+        with pytest.raises(AttarError, match=message):
+            run(out=tmp_path / "run", resume=True, **changes)
+
+
+def test_changed_labels_are_another_experiment(tmp_path: Path) -> None:
+    inputs, labels = wine()
+    first, second = torch.from_numpy(inputs).float(), torch.from_numpy(inputs + 1000).float()
+
+    def teacher(rows: np.ndarray) -> np.ndarray:
+        return np.stack([rows[:, 0], rows[:, 1], rows[:, 2]], axis=1)
+
+    named = attar.teachers.FunctionTeacher(teacher, name="columns", outputs="logits")
+    splits = {"validation": (second[:30], labels[:30]), "test": (second[30:60], labels[30:60])}
+    run(named, train=(first, labels), out=tmp_path / "run", **splits)
+    labels[:2] = 2
+    with pytest.raises(AttarError, match=r"holds another experiment \(labels was"):
+        run(named, train=(first, labels), out=tmp_path / "run", resume=True, **splits)
 
 
 def test_one_seed_gives_no_verdict() -> None:

@@ -14,7 +14,7 @@ from attar.data import ArrayData, Views
 from attar.engine import TrainConfig
 from attar.experiment import arms as arms_of
 from attar.experiment.arms import Run, Setting, SoftLoss, Trainer
-from attar.experiment.folder import check_same, claim, remember
+from attar.experiment.folder import claim, identity, settle
 from attar.experiment.inputs import Splits, make_splits, plan_student, size_of
 from attar.experiment.measure import seconds_per_step
 from attar.experiment.opening import measure, open_test, smallest_member
@@ -172,9 +172,7 @@ def distill(
             smoothing=_strengths(smoothing, soft),
             pseudo_labels=splits.unlabelled_rows > 0,
         )
-        if resume:
-            check_same(folder, settings, config, numbers, plan, batch_size)
-        remember(folder, settings, config, numbers, plan, batch_size)
+        settle(folder, identity(trainer, settings, numbers, stores))
         chosen, trials = _train_all(trainer, settings, numbers, tell)
         experiment = open_test(
             trainer, chosen, trials, stores, asked, tell, size=size_of(plan), seeds=numbers

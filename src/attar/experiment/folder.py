@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from attar.checks import AttarError
-from attar.engine import TrainConfig
-from attar.experiment.arms import Setting, write_text
-from attar.experiment.inputs import StudentPlan, size_of
+from attar.experiment.arms import Setting, Trainer, write_text
+from attar.experiment.inputs import Splits, size_of
+from attar.store import Store
 
 
 def claim(folder: Path, *, resume: bool) -> Path:
@@ -25,42 +27,61 @@ def claim(folder: Path, *, resume: bool) -> Path:
     return folder
 
 
-def _identity(
-    settings: dict[str, list[Setting]],
-    config: TrainConfig,
-    seeds: list[int],
-    plan: StudentPlan,
-    batch_size: int,
+def identity(
+    trainer: Trainer,
+    settings: Mapping[str, Sequence[Setting]],
+    seeds: Sequence[int],
+    stores: Mapping[str, Store],
 ) -> dict[str, Any]:
-    text = {
+    """All that decides what the runs of an experiment come to."""
+    return {
         "settings": {name: [s.key for s in some] for name, some in settings.items()},
-        "steps": config.steps,
-        "weight_decay": config.weight_decay,
-        "seeds": seeds,
-        "student": plan.name,
-        "student_parameters": size_of(plan),
-        "batch_size": batch_size,
+        "loss": _name(trainer.loss),
+        "steps": trainer.config.steps,
+        "weight_decay": trainer.config.weight_decay,
+        "evaluate_every": trainer.config.evaluate_every,
+        "batch_size": trainer.batch_size,
+        "seeds": list(seeds),
+        "student": trainer.plan.name,
+        "student_parameters": size_of(trainer.plan),
+        "soft_targets": stores["train"].fingerprint,
+        "rows_and_inputs": [
+            part.fingerprint() for part in (trainer.splits.train, trainer.splits.validation)
+        ],
+        "labels": _labels(trainer.splits),
     }
-    read_back: dict[str, Any] = json.loads(json.dumps(text))
-    return read_back
 
 
-def remember(folder: Path, *identity: Any) -> None:
-    """Note whose folder this is; ``identity`` as in :func:`check_same`."""
-    write_text(folder / "run.json", json.dumps(_identity(*identity), indent=1))
+def settle(folder: Path, here: Mapping[str, Any]) -> None:
+    """Note whose folder this is, or refuse to mix two experiments in it.
 
-
-def check_same(folder: Path, *identity: Any) -> None:
-    """A folder is gone on with only by the same experiment: nothing else may reuse its runs."""
+    Raises:
+        AttarError: If the folder holds runs of another experiment; the message says what differs.
+    """
     path = folder / "run.json"
-    if not path.exists():
-        return
-    there, here = json.loads(path.read_text("utf-8")), _identity(*identity)
-    differing = [
-        f"{k} was {there.get(k)!r}, is {here[k]!r}" for k in here if there.get(k) != here[k]
-    ]
-    if differing:
-        raise AttarError(
-            f"distill: {folder} holds another experiment ({'; '.join(differing)}). Repeat the "
-            "arguments that it was started with, or name another folder."
-        )
+    if path.exists():
+        there = json.loads(path.read_text("utf-8"))
+        differing = [
+            f"{key} was {there.get(key)!r}, is {value!r}"
+            for key, value in here.items()
+            if there.get(key) != value
+        ]
+        if differing:
+            raise AttarError(
+                f"distill: {folder} holds another experiment ({'; '.join(differing)}). Repeat the "
+                "arguments that it was started with, or name another folder."
+            )
+    write_text(path, json.dumps(here, indent=1))
+
+
+def _name(loss: Any) -> str:
+    return getattr(loss, "__qualname__", type(loss).__qualname__)
+
+
+def _labels(splits: Splits) -> str:
+    """A hash of the labels; a fingerprint of data leaves them out, as no teacher sees them."""
+    digest = hashlib.blake2b(digest_size=16)
+    for part in (splits.train, splits.validation, splits.test):
+        assert part.labels is not None
+        digest.update(part.labels.numpy().tobytes() + b"/")
+    return digest.hexdigest()
