@@ -200,8 +200,8 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--fresh", action="store_true", help="forget what was trained before")
     parser.add_argument("--teacher", choices=("whole", "crossfit"), default="whole")
-    parser.add_argument("--teacher-epochs", type=int, default=10)
-    parser.add_argument("--epochs", type=int, default=40, help="on views; without, half of it")
+    parser.add_argument("--teacher-epochs", type=int, default=6)
+    parser.add_argument("--epochs", type=int, default=20, help="on views; without, half of it")
     parser.add_argument("--threads", type=int, help="PyTorch's default if not given")
     arguments = parser.parse_args()
     if arguments.threads:

@@ -95,6 +95,7 @@ def main() -> None:
     """Run both nulls and write their parts of results.json."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--trials", type=int, default=200)
+    parser.add_argument("--workers", type=int, default=2)
     arguments = parser.parse_args()
     parts: dict[str, record.Part] = {}
     with ProcessPoolExecutor(arguments.workers, mp_context=get_context("spawn")) as pool:

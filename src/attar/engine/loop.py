@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -264,6 +265,8 @@ class _Run:
             "batch_size": self.batches.batch_size,
             "order_seed": self.batches.seed,
             "data": self.batches.data.fingerprint(),
+            "labels": _digest(self.batches.data.labels),
+            "objective": [[t.name, t.weight] for t in self.distiller.objective.terms],
             "processes": self.accelerator.num_processes,
         }
 
@@ -320,7 +323,12 @@ class _Run:
                 f"{files.environment()}: the run would not end with the same bits. Set the "
                 "threads with torch.set_num_threads, or allow it with any_threads=True."
             )
-        self.student.load_state_dict(files.prefixed("model", tensors))
+        try:
+            self.student.load_state_dict(files.prefixed("model", tensors))
+        except RuntimeError as error:
+            raise AttarError(
+                f"train: the checkpoint {path} is of another student ({error})."
+            ) from error
         self.best_weights = files.prefixed("best", tensors)
         files.restore_optimizer(self.optimizer, tensors)
         if state["scaler"] is not None and self.accelerator.scaler is not None:
@@ -337,3 +345,10 @@ def _is_plain(accelerator: Any) -> bool:
     kind = accelerator.distributed_type.value
     on = accelerator.device.type
     return accelerator.scaler is None and kind in _PLAIN and on in ("cpu", "cuda")
+
+
+def _digest(labels: Tensor | None) -> str | None:
+    """The labels that a run learns from; the fingerprint of its data leaves them out."""
+    if labels is None:
+        return None
+    return hashlib.blake2b(labels.cpu().numpy().tobytes(), digest_size=16).hexdigest()

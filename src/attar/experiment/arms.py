@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import itertools
 import json
+import random
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -216,6 +218,9 @@ class Trainer:
     def run(self, setting: Setting, seed: int) -> Run:
         """Train it, go on with it, or read it back, whichever is left to do."""
         folder = self.folder / setting.key / f"seed-{seed}"
+        # Whatever a factory draws from: the arms of a seed start from the same weights.
+        random.seed(seed)
+        np.random.seed(seed % 2**32)  # noqa: NPY002
         torch.manual_seed(seed)
         run = Run(setting, seed, self.plan.make())
         weights, curve = folder / "student.safetensors", folder / "run.json"
@@ -243,6 +248,7 @@ class Trainer:
         ):
             run.records.append(record)
             self.on_step(setting, seed, record.step)
+        run.model.cpu()  # where test is opened, and where it ships
         run.validation = self.validate(run.model)
         save_weights(run.model, weights)
         text = {"records": [asdict(r) for r in run.records], "validation": run.validation}

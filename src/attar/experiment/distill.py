@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import Tensor
 
-from attar.checks import AttarError, check_number
+from attar.checks import AttarError, check_number, need
 from attar.data import ArrayData, Views
 from attar.engine import TrainConfig
 from attar.experiment import arms as arms_of
@@ -23,7 +23,7 @@ from attar.experiment.result import Experiment, Trial
 from attar.losses import kl
 from attar.store import Store, label
 from attar.teachers import StoredTeacher, as_teacher, cross_fit
-from attar.types import Data
+from attar.types import VIEW, Data
 
 
 def distill(
@@ -54,6 +54,7 @@ def distill(
     split_seed: int = 0,
     out: str | Path | None = None,
     resume: bool = False,
+    any_threads: bool = False,
     progress: OnProgress | None = None,
     accelerator: Any = None,
 ) -> Experiment:
@@ -66,7 +67,9 @@ def distill(
 
     Args:
         teacher: Whatever :func:`attar.teachers.as_teacher` takes: a torch module, an estimator
-            with ``predict_proba``, an ONNX file, a function, a store, or a list of these.
+            with ``predict_proba``, an ONNX file, a function, a store, or a list of these. Where
+            ``test`` or ``validation`` is cut from ``train`` here, an estimator is fitted anew on
+            the rest, since a fitted one has seen all of it.
         student: A family of :mod:`attar.students` (then give ``parameters`` or ``shrink``), a
             callable without arguments that makes a ``torch.nn.Module``, or a module to copy.
         train: ``(X, y)`` or an object of :mod:`attar.data`; label -100 where not known.
@@ -95,6 +98,8 @@ def distill(
         split_seed: Of the splits that are made here.
         out: The run folder; one that exists is refused unless ``resume``.
         resume: Go on in ``out``: nothing that was labelled or trained is done again.
+        any_threads: Go on also with another number of threads or version of torch than the run
+            began with; it then ends with other bits.
         progress: Called with :class:`Progress` as things happen.
         accelerator: An ``accelerate.Accelerator``; a plain one by default.
 
@@ -118,16 +123,23 @@ def distill(
         Hinton, Vinyals, Dean 2015, Distilling the Knowledge in a Neural Network.
     """
     tell = progress or quietly
+    if accelerator is not None and accelerator.num_processes > 1:
+        raise AttarError(
+            "distill: an experiment is run by one process; with several, train one student with "
+            "attar.train and Distiller."
+        )
     numbers = _seeds(seeds)
     splits = make_splits(
         train, validation, test, transfer, classes=_names(classes), seed=split_seed
     )
+    cut_here = test is None or validation is None
     if views is not None:
         splits = _with_views(splits, views)
     # All that can be wrong is looked at before the teacher is asked about a single row.
     total = _steps(steps, epochs, len(splits.train), batch_size)
     for name, value, high in (("temperature", temperature, 1e3), ("alpha", alpha, 1.0)):
         arms_of.as_choices(name, value, auto=[1.0], low=0, high=high)
+    check_number("distill", "evaluations", evaluations, low=1, whole=True)
     check_number("distill", "latency_seconds", latency_seconds, low=0)
     for value in smoothing or ():
         check_number("distill", "smoothing", value, low=0, high=1, high_open=True)
@@ -139,10 +151,11 @@ def distill(
         log_every=every,
         evaluate_every=4 * every,
         checkpoint_every=4 * every,
+        any_threads=any_threads,
     )
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch) if out is None else claim(Path(out), resume=resume)
-        asked = _as_teacher(teacher, splits, folds)
+        asked = _as_teacher(teacher, splits, folds, refit=cut_here)
         plan = plan_student(
             student,
             splits.train,
@@ -177,6 +190,12 @@ def distill(
         experiment = open_test(
             trainer, chosen, trials, stores, asked, tell, size=size_of(plan), seeds=numbers
         )
+        if cut_here and (_may_have_seen(teacher) or folds is None):
+            experiment.warnings.append(
+                "validation or test was cut from train here, and the teacher came ready-made: if "
+                "it was trained on these rows, its scores on them are too good, and so is the gap. "
+                "Give test= and validation= rows that it has not seen."
+            )
         if latency_seconds > 0:
             measure(experiment, asked, folder, tell, seconds=latency_seconds)
         if out is not None:
@@ -229,15 +248,31 @@ def _strengths(smoothing: Sequence[float] | None, soft: Tensor) -> list[float]:
     return list(smoothing)
 
 
-def _as_teacher(teacher: Any, splits: Splits, folds: int | None) -> Any:
-    """Anything as a teacher; a bare estimator labels the labelled rows out of fold."""
+def _as_teacher(teacher: Any, splits: Splits, folds: int | None, *, refit: bool) -> Any:
+    """Anything as a teacher; estimators, alone or in a list, label out of fold.
+
+    ``refit``: test or validation was cut here, from rows that a fitted estimator may have seen;
+    a clone fitted on the training rows answers in its place.
+    """
+    if isinstance(teacher, list | tuple) and folds is not None:
+        members = [_as_teacher(member, splits, folds, refit=refit) for member in teacher]
+        return as_teacher(members, classes=splits.train.classes)
     if hasattr(teacher, "predict_proba") and folds is not None:
-        return cross_fit(teacher, splits.train, folds=folds)
+        base = need("sklearn.base", extra="train", purpose="Labelling out of fold")
+        return cross_fit(base.clone(teacher) if refit else teacher, splits.train, folds=folds)
     return as_teacher(teacher, classes=splits.train.classes)
+
+
+def _may_have_seen(teacher: Any) -> bool:
+    """Whether a teacher came ready-made, with rows of its own that nobody here knows."""
+    if isinstance(teacher, list | tuple):
+        return any(_may_have_seen(member) for member in teacher)
+    return not hasattr(teacher, "predict_proba")
 
 
 def _label_all(teacher: Any, splits: Splits, folder: Path, tell: OnProgress) -> dict[str, Store]:
     if isinstance(teacher, StoredTeacher):
+        _check_store(teacher.store, splits)
         return dict.fromkeys(("train", "validation", "test"), teacher.store)
     stores = {}
     for name in ("train", "validation", "test"):
@@ -249,6 +284,20 @@ def _label_all(teacher: Any, splits: Splits, folder: Path, tell: OnProgress) -> 
         # At 64 rows the activations of a network stay in a processor's caches.
         stores[name] = label(teacher, data, folder / name, batch_size=64, progress=report)
     return stores
+
+
+def _check_store(store: Store, splits: Splits) -> None:
+    """A store that is the teacher must know every row, before anything is trained."""
+    classes = splits.train.classes
+    if store.classes and tuple(store.classes) != classes:
+        raise AttarError(
+            f"distill: the store has the classes {tuple(store.classes)}, the data has {classes}. "
+            "Label this data again, or give classes=[...] in the store's order."
+        )
+    for view in range(splits.train.view_count):
+        store.logits(splits.train.rows + view * VIEW)  # raises, and names what is missing
+    for part in (splits.validation, splits.test):
+        store.logits(part.rows)
 
 
 def _train_all(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import hashlib
+import json
 import warnings
 from collections.abc import Callable
 from dataclasses import replace
@@ -13,8 +15,9 @@ import torch
 from torch import Tensor
 
 from attar.checks import AttarError, check_number, need
-from attar.data import Batches
+from attar.data import Batches, as_data
 from attar.engine import Distiller, TrainConfig, train
+from attar.experiment.arms import write_text
 from attar.experiment.inputs import example_inputs
 from attar.export.weights import load_weights, save_weights
 from attar.losses import Objective, hard
@@ -99,7 +102,7 @@ def train_ensemble(
         (2, torch.Size([3, 2]))
     """
     check_number("train_ensemble", "members", members, low=2, whole=True)
-    labelled = _labelled(data)
+    labelled = _labelled(as_data(data))
     assert labelled.labels is not None
     folds = fold_of_rows(labelled.labels, members, seed=seed)
     inputs = example_inputs(labelled, len(labelled))
@@ -107,6 +110,9 @@ def train_ensemble(
     shape, classes = tuple(inputs.shape[1:]), len(labelled.classes)
     config = TrainConfig(steps=steps, learning_rate=learning_rate)
     name = f"{family.name}({width})"
+    if folder is not None:
+        numbers = (family.name, width, members, steps, batch_size, learning_rate, smoothing, seed)
+        _settle(Path(folder), [*numbers, labelled.fingerprint(), _digest(labelled.labels)])
     networks = []
     for member in range(members):
         rows = labelled.take((folds != member).nonzero()[:, 0])
@@ -135,6 +141,21 @@ def train_ensemble(
     own = torch.nn.functional.one_hot(folds, members).float()
     title = f"ensemble of {members} {name}"
     return EnsembleTeacher(networks, row_weights=(labelled.rows, own), name=title)
+
+
+def _settle(folder: Path, here: list[Any]) -> None:
+    """Members of another ensemble, or of other labels, must not be taken for these."""
+    path = folder / "ensemble.json"
+    if path.exists() and json.loads(path.read_text("utf-8")) != here:
+        raise AttarError(
+            f"train_ensemble: {folder} holds the members of another ensemble (other numbers, rows "
+            "or labels). Repeat the arguments that it was started with, or name another folder."
+        )
+    write_text(path, json.dumps(here))
+
+
+def _digest(labels: Tensor) -> str:
+    return hashlib.blake2b(labels.numpy().tobytes(), digest_size=16).hexdigest()
 
 
 def _labelled(data: Data) -> Data:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from attar.checks import AttarError
 from attar.experiment.arms import Setting, Trainer, write_text
-from attar.experiment.inputs import Splits, size_of
+from attar.experiment.inputs import Splits, StudentPlan
 from attar.store import Store
 
 
@@ -35,7 +38,7 @@ def identity(
 ) -> dict[str, Any]:
     """All that decides what the runs of an experiment come to."""
     return {
-        "settings": {name: [s.key for s in some] for name, some in settings.items()},
+        "settings": {name: [repr(s) for s in some] for name, some in settings.items()},
         "loss": _name(trainer.loss),
         "steps": trainer.config.steps,
         "weight_decay": trainer.config.weight_decay,
@@ -43,10 +46,11 @@ def identity(
         "batch_size": trainer.batch_size,
         "seeds": list(seeds),
         "student": trainer.plan.name,
-        "student_parameters": size_of(trainer.plan),
+        "fresh_student": _student(trainer.plan),
         "soft_targets": stores["train"].fingerprint,
         "rows_and_inputs": [
-            part.fingerprint() for part in (trainer.splits.train, trainer.splits.validation)
+            part.fingerprint()
+            for part in (trainer.splits.train, trainer.splits.validation, trainer.splits.test)
         ],
         "labels": _labels(trainer.splits),
     }
@@ -75,7 +79,23 @@ def settle(folder: Path, here: Mapping[str, Any]) -> None:
 
 
 def _name(loss: Any) -> str:
-    return getattr(loss, "__qualname__", type(loss).__qualname__)
+    """What tells one loss function from another, the arguments of a partial included."""
+    if isinstance(loss, functools.partial):
+        return f"{_name(loss.func)}{loss.args}{sorted(loss.keywords.items())}"
+    name = getattr(loss, "__qualname__", None) or repr(loss)
+    return name if name == getattr(loss, "__name__", None) else f"{loss.__module__}.{name}"
+
+
+def _student(plan: StudentPlan) -> str:
+    """A hash of a fresh student: its modules and its starting weights under one seed."""
+    state = torch.get_rng_state()
+    torch.manual_seed(0)
+    student = plan.make()
+    torch.set_rng_state(state)
+    digest = hashlib.blake2b(repr(student).encode(), digest_size=16)
+    for name, value in student.state_dict().items():
+        digest.update(name.encode() + value.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
 
 
 def _labels(splits: Splits) -> str:
@@ -84,4 +104,7 @@ def _labels(splits: Splits) -> str:
     for part in (splits.train, splits.validation, splits.test):
         assert part.labels is not None
         digest.update(part.labels.numpy().tobytes() + b"/")
+        weights = getattr(part, "weights", None)
+        if weights is not None:
+            digest.update(weights.numpy().tobytes())
     return digest.hexdigest()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import tempfile
 import time
@@ -12,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from attar.checks import AttarError
 from attar.data import Batches
 from attar.engine import Distiller, train
 from attar.evaluation import Latency, latencies
@@ -101,11 +103,12 @@ def time_both(student_onnx: Path, teacher: Any, data: Data, *, seconds: float = 
         if module is not None:
             path = Path(scratch) / "teacher.onnx"
             example = data.batch(torch.arange(min(64, len(data)))).inputs
-            to_onnx(module, path, example=example, classes=data.classes)
-            big = load(path, threads=1)
-            calls["teacher"] = lambda batch: big.predict_proba(batch.inputs.numpy())
-            runtime = "onnxruntime"
-        elif callable(teacher) and not hasattr(teacher, "store"):
+            with contextlib.suppress(AttarError):  # then it is timed as it is called
+                to_onnx(module, path, example=example, classes=data.classes)
+                big = load(path, threads=1)
+                calls["teacher"] = lambda batch: big.predict_proba(batch.inputs.numpy())
+                runtime = "onnxruntime"
+        if runtime is None and callable(teacher) and not hasattr(teacher, "store"):
             calls["teacher"] = teacher
             runtime = "as called"
         timed = latencies(calls, rows, seconds=seconds)

@@ -205,7 +205,10 @@ class Experiment:
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         if self.example is not None:
-            self.exported = self.export(folder / "student.onnx")
+            try:
+                self.exported = self.export(folder / "student.onnx")
+            except AttarError as error:  # nothing of the experiment is lost for that
+                self.warnings.append(f"the student was not exported: {error}")
             np.save(folder / "example.npy", self.example.numpy(), allow_pickle=False)
         save_weights(
             self.student,
