@@ -53,6 +53,14 @@ def distill(
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on in --out.", rich_help_panel=RUN)
     ] = False,
+    any_threads: Annotated[
+        bool,
+        typer.Option(
+            "--any-threads",
+            help="Go on also with another thread count; the run then ends with other bits.",
+            rich_help_panel=RUN,
+        ),
+    ] = False,
     teacher: Teachers = None,
     trust: Trust = None,
     folds: Annotated[
@@ -203,6 +211,7 @@ def distill(
             folds=folds or None,
             out=out,
             resume=resume,
+            any_threads=any_threads,
             progress=reporter,
             **numbers,
         )

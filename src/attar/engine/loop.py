@@ -321,7 +321,8 @@ class _Run:
             raise AttarError(
                 f"train: the checkpoint {path} was made with {state['environment']}, and here is "
                 f"{files.environment()}: the run would not end with the same bits. Set the "
-                "threads with torch.set_num_threads, or allow it with any_threads=True."
+                "threads with torch.set_num_threads, or allow it with any_threads=True "
+                "(--any-threads)."
             )
         try:
             self.student.load_state_dict(files.prefixed("model", tensors))
