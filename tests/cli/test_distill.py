@@ -138,6 +138,7 @@ def test_without_a_teacher_one_is_trained_on_the_training_rows_alone(files):
     # 4-16-16-3 has 80 + 272 + 51 numbers; the student of a tenth has two hidden units or so.
     assert sizes["smallest_member_parameters"] == 403
     assert sorted(p.name for p in (folder / "teacher").iterdir()) == [
+        "ensemble.json",
         "member-0.safetensors",
         "member-1.safetensors",
         "teacher.json",
