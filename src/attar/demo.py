@@ -6,7 +6,8 @@ on rows that are neither among the labels nor in the test set, over other draws 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -81,6 +82,29 @@ def run(
         changes: Arguments of :func:`attar.distill` to change.
     """
     splits = digits(all_labels=all_labels, labels_seed=labels_seed)
+    with _one_thread():
+        return _run(splits, out, seeds, labels_seed, progress, changes)
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Networks as small as these gain nothing from a second thread, and other bits come out."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _run(
+    splits: Splits,
+    out: Path | None,
+    seeds: int,
+    labels_seed: int,
+    progress: Callable[[Progress], None] | None,
+    changes: dict[str, Any],
+) -> Experiment:
     train = splits.train
     assert isinstance(train, ArrayData)
 
