@@ -109,9 +109,9 @@ rows and seeds, in accuracy:
 {often}
 
 Pseudo-labels are as good in accuracy or a little better: what soft targets add on these digits is
-the better probabilities. Against the teacher's argmax (pseudo-labels), soft targets were better in NLL in
-{figures["draws_beats_pseudo_nll"]:.0f} of {draws} draws. The student kept
-{percent(figures["draws_retention_mean"])} % of the teacher's accuracy on average; "at least 10
+the better probabilities. Against the teacher's argmax (pseudo-labels), soft targets were better
+in NLL in {figures["draws_beats_pseudo_nll"]:.0f} of {draws} draws by the same interval. The student
+kept {percent(figures["draws_retention_mean"])} % of the teacher's accuracy on average; "at least 10
 times smaller, at least 95 % kept" was met in {figures["draws_goal_met"]:.0f} of {draws}.
 
 {made("demo_setting")}"""
