@@ -15,7 +15,7 @@ SOURCE = Path(__file__).parents[1] / "src" / "attar"
 LEVELS = [
     {"types"},
     {"checks"},
-    {"columns", "needs_torch"},
+    {"columns", "files", "needs_torch"},
     {"losses", "data", "store"},
     {"teachers", "students", "engine", "evaluation"},
     {"export"},

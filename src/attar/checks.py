@@ -85,8 +85,13 @@ def check_number(
         )
 
 
-def check_logits(owner: str, name: str, value: Tensor, *, rows: int | None = None) -> None:
+def check_logits(owner: str, name: str, value: Any, *, rows: int | None = None) -> None:
     """Raise unless ``value`` is a floating tensor ``[N, C]`` with C of 2 or more."""
+    if not hasattr(value, "is_floating_point"):
+        raise AttarError(
+            f"{owner}: {name} must be a tensor of logits [N, C], attar.Outputs, or an object "
+            f"with `.logits`. Got {type(value).__name__}; wrap the model in one that returns them."
+        )
     shape = tuple(value.shape)
     if value.ndim != 2 or shape[1] < 2 or not value.is_floating_point():
         raise AttarError(

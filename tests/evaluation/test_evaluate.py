@@ -129,7 +129,7 @@ def test_what_is_no_module_is_asked_with_the_batch(data):
 @pytest.mark.parametrize(
     ("wrap", "message"),
     [
-        (lambda logits: (logits,), "must return a tensor of logits.*Got tuple"),
+        (lambda logits: (logits,), "must be a tensor of logits.*Got tuple"),
         (lambda logits: logits[:, 0], r"shape \[N, C\]"),
         (lambda logits: logits[1:], "must have 50 rows"),
         (lambda logits: logits.argmax(1), "floating-point logits"),

@@ -69,7 +69,7 @@ def test_it_takes_what_models_return() -> None:
     said = ModelTeacher(Returns(lambda x: Outputs(x, {"pooled": x * 2})))(one)
     assert torch.equal(said.logits, x)
     assert torch.equal(said.features["pooled"], x * 2)
-    with pytest.raises(AttarError, match=r"'Returns'.*object with \.logits.*Got tuple"):
+    with pytest.raises(AttarError, match=r"'Returns'.*object with `\.logits.*Got tuple"):
         ModelTeacher(Returns(lambda x: (x, x)))(one)
     with pytest.raises(AttarError, match=r"must have 1 rows"):
         ModelTeacher(Returns(lambda x: x.repeat(2, 1)))(one)

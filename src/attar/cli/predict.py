@@ -64,7 +64,7 @@ def _write(path: Path, names: list[str], probabilities: NDArray[Any]) -> None:
     import csv
     import io
 
-    from attar.export.files import write_whole
+    from attar.files import write_whole
 
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")

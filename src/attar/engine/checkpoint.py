@@ -7,7 +7,6 @@ everything else is one JSON text in the file's header. Nothing in it can run cod
 from __future__ import annotations
 
 import json
-import os
 import random
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,6 +17,7 @@ import torch
 from torch import Tensor
 
 from attar.checks import AttarError, need
+from attar.files import write_whole
 
 FORMAT = 1
 
@@ -25,18 +25,9 @@ FORMAT = 1
 def write(path: Path, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
     """Write the checkpoint; a reader sees the old file or the new one, never a part of one."""
     safetensors = need("safetensors.torch", extra="train", purpose="A checkpoint")
-    path.parent.mkdir(parents=True, exist_ok=True)
     header = {"state": json.dumps({"format": FORMAT, **state})}
     blob = safetensors.save({k: v.detach().contiguous() for k, v in tensors.items()}, header)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("wb") as file:
-            file.write(blob)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_whole("train", path, blob)
 
 
 def read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:

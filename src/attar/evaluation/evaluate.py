@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
@@ -14,7 +14,7 @@ from attar.checks import AttarError, check_finite, check_logits, check_number
 from attar.evaluation.latency import first_rows
 from attar.evaluation.latency import latency as measure
 from attar.evaluation.scores import Scores, scores_from_logits
-from attar.types import Batch, Data, Teacher
+from attar.types import Batch, Data, Teacher, ask
 
 
 def evaluate(
@@ -95,10 +95,10 @@ def predict_logits(
     if not len(data):
         raise AttarError("predict_logits: data must have at least one row. Got none.")
     answers: list[Tensor] = []
-    with _asking(model, device) as ask:
+    with _asking(model, device) as said:
         for start in range(0, len(data), batch_size):
             indices = torch.arange(start, min(start + batch_size, len(data)))
-            logits = ask(data.batch(indices))
+            logits = said(data.batch(indices))
             check_logits("predict_logits", "the model's answer", logits, rows=len(indices))
             answers.append(logits.to("cpu", torch.float32))
     widths = {answer.shape[1] for answer in answers}
@@ -131,7 +131,7 @@ def count_macs(model: nn.Module, example: Any) -> int:
 
     inputs = first_rows(example, (1,))[1]
     with _evaluating(model), FlopCounterMode(display=False) as counter:
-        _forward(model, inputs)
+        ask(model, inputs)
     return int(counter.get_total_flops()) // 2
 
 
@@ -143,14 +143,14 @@ def _asking(
     if not isinstance(model, nn.Module):
         teacher = model
         with torch.no_grad():
-            yield lambda batch: _logits(teacher(batch if device is None else batch.to(device)))
+            yield lambda batch: teacher(batch if device is None else batch.to(device)).logits
         return
     module, place = model, device
     if place is None:
         first = next(iter([*module.parameters(), *module.buffers()]), None)
         place = torch.device("cpu") if first is None else first.device
     with _evaluating(module):
-        yield lambda batch: _forward(module, batch.to(place).inputs)
+        yield lambda batch: ask(module, batch.to(place).inputs).logits
 
 
 @contextmanager
@@ -165,20 +165,6 @@ def _evaluating(model: nn.Module) -> Iterator[None]:
     finally:
         for module, training in modes:
             module.training = training
-
-
-def _forward(model: nn.Module, inputs: Any) -> Tensor:
-    return _logits(model(**inputs) if isinstance(inputs, Mapping) else model(inputs))
-
-
-def _logits(answer: Any) -> Tensor:
-    logits = answer if isinstance(answer, Tensor) else getattr(answer, "logits", None)
-    if not isinstance(logits, Tensor):
-        raise AttarError(
-            f"predict_logits: a model must return a tensor of logits [N, C], or something with "
-            f"`.logits`. Got {type(answer).__name__}; wrap the model in one that returns them."
-        )
-    return logits
 
 
 def _with_costs(
@@ -210,6 +196,6 @@ def _with_costs(
         return scores
     rows = torch.arange(64) % len(data)
     batches = {count: data.batch(rows[:count]) for count in (1, 64)}
-    with _asking(model, device) as ask:
+    with _asking(model, device) as said:
         # To the host: on an accelerator the answer is only there when it has been copied.
-        return replace(scores, latency=measure(lambda batch: ask(batch).cpu(), batches))
+        return replace(scores, latency=measure(lambda batch: said(batch).cpu(), batches))

@@ -20,6 +20,7 @@ from attar.engine import Distiller, Record, TrainConfig, train
 from attar.evaluation import accuracy, nll, predict_logits
 from attar.experiment.inputs import Splits, StudentPlan
 from attar.export.weights import load_weights, save_weights
+from attar.files import write_text
 from attar.losses import Objective, hard, pseudo, soft
 from attar.types import Data, Teacher
 
@@ -252,7 +253,7 @@ class Trainer:
         run.validation = self.validate(run.model)
         save_weights(run.model, weights)
         text = {"records": [asdict(r) for r in run.records], "validation": run.validation}
-        write_text(curve, json.dumps(text))
+        write_text("distill", curve, json.dumps(text))
         checkpoint.unlink(missing_ok=True)
         return run
 
@@ -262,11 +263,3 @@ class Trainer:
         labels = self.splits.validation.labels
         assert labels is not None
         return {"accuracy": accuracy(logits, labels), "nll": nll(logits, labels)}
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a text file so that a reader sees all of it or none."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_text(text, "utf-8")
-    temporary.replace(path)

@@ -17,9 +17,9 @@ from torch import Tensor
 from attar.checks import AttarError, check_number, need
 from attar.data import Batches, as_data
 from attar.engine import Distiller, TrainConfig, train
-from attar.experiment.arms import write_text
 from attar.experiment.inputs import example_inputs
 from attar.export.weights import load_weights, save_weights
+from attar.files import write_text
 from attar.losses import Objective, hard
 from attar.students import Family, Standardize
 from attar.teachers import EnsembleTeacher, ModelTeacher
@@ -151,7 +151,7 @@ def _settle(folder: Path, here: list[Any]) -> None:
             f"train_ensemble: {folder} holds the members of another ensemble (other numbers, rows "
             "or labels). Repeat the arguments that it was started with, or name another folder."
         )
-    write_text(path, json.dumps(here))
+    write_text("train_ensemble", path, json.dumps(here))
 
 
 def _digest(labels: Tensor) -> str:

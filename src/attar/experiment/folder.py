@@ -12,8 +12,9 @@ from typing import Any
 import torch
 
 from attar.checks import AttarError
-from attar.experiment.arms import Setting, Trainer, write_text
+from attar.experiment.arms import Setting, Trainer
 from attar.experiment.inputs import Splits, StudentPlan
+from attar.files import write_text
 from attar.store import Store
 
 
@@ -75,7 +76,7 @@ def settle(folder: Path, here: Mapping[str, Any]) -> None:
                 f"distill: {folder} holds another experiment ({'; '.join(differing)}). Repeat the "
                 "arguments that it was started with, or name another folder."
             )
-    write_text(path, json.dumps(here, indent=1))
+    write_text("distill", path, json.dumps(here, indent=1))
 
 
 def _name(loss: Any) -> str:

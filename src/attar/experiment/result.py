@@ -14,10 +14,11 @@ from torch import Tensor, nn
 
 from attar.checks import AttarError
 from attar.evaluation import Comparison, Interval, Latency, Scores
-from attar.experiment.arms import Run, Setting, write_text
+from attar.experiment.arms import Run, Setting
 from attar.experiment.summary import cells, markdown, summarise
 from attar.export import Export, to_onnx
 from attar.export.weights import save_weights
+from attar.files import write_text
 from attar.types import Data
 
 
@@ -224,9 +225,13 @@ class Experiment:
             **{name: arm.logits for name, arm in self.arms.items()},
         }.items():
             np.save(answers / f"{name}.npy", values.numpy(), allow_pickle=False)
-        write_text(folder / "summary.md", self.summary())
+        write_text("Experiment.save", folder / "summary.md", self.summary())
         # Last: a folder with a result.json is a finished one.
-        write_text(folder / "result.json", json.dumps(self.to_dict(), indent=1, allow_nan=False))
+        write_text(
+            "Experiment.save",
+            folder / "result.json",
+            json.dumps(self.to_dict(), indent=1, allow_nan=False),
+        )
         return folder
 
     def _chosen(self) -> int:

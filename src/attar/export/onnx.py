@@ -16,9 +16,9 @@ import attar
 from attar.checks import AttarError, check_finite, check_logits, check_number
 from attar.columns import encoded_width
 from attar.export import runtime
-from attar.export.files import as_json, write_whole
 from attar.export.graph import OPSET, OWNER, WithProbabilities, to_bytes, trace
 from attar.export.runtime import first_line
+from attar.files import as_json, write_whole
 from attar.types import ask
 
 _CHUNK = 512  # rows of one call while the two are compared: bounds the memory, nothing else

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 import attar
 from attar.checks import AttarError, need
-from attar.export.files import as_json, write_whole
+from attar.files import as_json, write_whole
 
 
 def save_weights(

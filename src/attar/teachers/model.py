@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from attar.checks import AttarError, check_logits
+from attar.checks import check_logits
 from attar.teachers import outputs as kinds
-from attar.types import Batch, Outputs
+from attar.types import Batch, Outputs, ask
 
 
 class ModelTeacher:
@@ -80,12 +80,10 @@ class ModelTeacher:
         with torch.no_grad():
             like = next(_tensors(module), None)
             inputs = _moved(batch.inputs, like)
-            said = module(**inputs) if isinstance(inputs, Mapping) else module(inputs)
-            answer = _logits(self._kind.owner, said)
-            check_logits(self._kind.owner, "the answer", answer, rows=len(batch))
-            logits = self._kind(answer, ids=batch.ids).to(batch.ids.device)
-            features = said.features if isinstance(said, Outputs) else {}
-            return Outputs(logits, {k: v.to(batch.ids.device) for k, v in features.items()})
+            said = ask(module, inputs)
+            check_logits(self._kind.owner, "the module's answer", said.logits, rows=len(batch))
+            logits = self._kind(said.logits, ids=batch.ids).to(batch.ids.device)
+            return Outputs(logits, {k: v.to(batch.ids.device) for k, v in said.features.items()})
 
     def fingerprint(self) -> str:
         """The hash of architecture (class and ``repr``), weights and buffers."""
@@ -121,13 +119,3 @@ def _moved(inputs: Any, like: Tensor | None) -> Any:
     if inputs.is_floating_point() and like.is_floating_point():
         return inputs.to(like.device, like.dtype)
     return inputs.to(like.device)
-
-
-def _logits(owner: str, said: Any) -> Tensor:
-    answer = said if isinstance(said, Tensor) else getattr(said, "logits", None)
-    if not isinstance(answer, Tensor):
-        raise AttarError(
-            f"{owner}: the module must return a tensor [N, C], an object with .logits, or "
-            f"attar.Outputs. Got {type(said).__name__}."
-        )
-    return answer

@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from attar.checks import AttarError
 
 
-def write_whole(owner: str, path: Path, data: bytes) -> None:
+def write_whole(owner: str, path: Path, data: bytes | Callable[[BinaryIO], object]) -> None:
     """Write ``data`` so that ``path`` holds either all of it or what it held before.
 
     The bytes go to a file beside ``path``, reach the disk, and are renamed into place. Missing
-    folders are made.
+    folders are made. At a power cut, too, the name is either absent, old or whole.
+
+    Args:
+        owner: Who writes, for the message.
+        path: A file, there or not.
+        data: The bytes, or a function that writes them to the open file.
 
     Raises:
         AttarError: If ``path`` is a folder.
@@ -28,12 +34,26 @@ def write_whole(owner: str, path: Path, data: bytes) -> None:
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with temporary.open("wb") as file:
-            file.write(data)
+            if callable(data):
+                data(file)
+            else:
+                file.write(data)
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+    if os.name == "posix":  # a rename lasts when its folder has reached the disk
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+
+def write_text(owner: str, path: Path, text: str) -> None:
+    """Write a text file, UTF-8, whole or not at all: see :func:`write_whole`."""
+    write_whole(owner, path, text.encode())
 
 
 def as_json(owner: str, name: str, value: Any) -> str:
