@@ -164,6 +164,23 @@ def test_evaluate_scores_its_own_predictions(model, data):
     assert scores.rows == 45
 
 
+def test_a_pair_is_data_too(model, data):
+    pair = (data.inputs.numpy(), data.labels.numpy())
+    named = evaluate(model, pair, classes=data.classes)
+    assert named.to_dict() == evaluate(model, data).to_dict()
+    assert torch.equal(predict_logits(model, (data.inputs, None)), predict_logits(model, data))
+
+
+def test_a_pair_in_which_a_class_is_missing_needs_the_names(model, data):
+    rows = data.labels != 2
+    names = ["x", "y", "z"]
+    pair = (data.inputs[rows], [names[label] for label in data.labels[rows]])
+    scores = evaluate(model, pair, classes=names)
+    assert set(scores.per_class_accuracy) <= set(names)
+    with pytest.raises(AttarError, match=r"one column a class.*2 \(x, y\)"):
+        evaluate(model, pair)
+
+
 def test_the_costs_of_a_module(model, data):
     scores = evaluate(model, data)
     # Linear 4 * 8 + 8, batch norm 8 + 8, linear 8 * 3 + 3.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from attar.checks import AttarError, check_finite, check_logits, check_number
+from attar.data import as_data
 from attar.evaluation.latency import first_rows
 from attar.evaluation.latency import latency as measure
 from attar.evaluation.scores import Scores, scores_from_logits
@@ -19,8 +20,9 @@ from attar.types import Batch, Data, Teacher, ask
 
 def evaluate(
     model: nn.Module | Teacher,
-    data: Data,
+    data: Any,
     *,
+    classes: Sequence[str] | None = None,
     teacher_logits: Tensor | None = None,
     batch_size: int = 1024,
     device: torch.device | str | None = None,
@@ -30,7 +32,10 @@ def evaluate(
 
     Args:
         model: As in :func:`predict_logits`.
-        data: With a label on at least one row; view 0 of each row is asked for.
+        data: ``(X, y)`` or an object of ``attar.data``, with a label on at least one row; view 0
+            of each row is asked for.
+        classes: The names of the model's classes in its order, for a pair ``(X, y)`` in which
+            one of them may be missing.
         teacher_logits: ``[N, C]``, the teacher's answer for the same rows, for the figures of
             fidelity.
         batch_size: Rows a call.
@@ -44,7 +49,13 @@ def evaluate(
 
     Raises:
         AttarError: As :func:`predict_logits` and :func:`scores_from_logits`.
+
+    Example:
+        >>> evaluate(nn.Identity(), ([[1.0, 0.0], [1.0, 0.0]], [0, 1])).accuracy
+        0.5
     """
+    if isinstance(data, tuple | list):
+        data = as_data(data, classes=classes)
     labels = data.labels
     if labels is None:
         raise AttarError(
@@ -58,7 +69,7 @@ def evaluate(
 
 def predict_logits(
     model: nn.Module | Teacher,
-    data: Data,
+    data: Any,
     *,
     batch_size: int = 1024,
     device: torch.device | str | None = None,
@@ -70,7 +81,7 @@ def predict_logits(
             mode without gradients, every submodule's mode as it was afterwards; it returns a
             tensor, or something with ``.logits``. Or any :class:`~attar.types.Teacher`: what is
             no ``nn.Module`` is called with the batch.
-        data: One row or more.
+        data: ``(X, y)``, ``(X, None)`` or an object of ``attar.data``; one row or more.
         batch_size: Rows a call, 1 or more.
         device: Where the batches go; None: to the module's own device, a teacher's stay where
             they are. The model itself is not moved.
@@ -92,6 +103,8 @@ def predict_logits(
     0.5
     """
     check_number("predict_logits", "batch_size", batch_size, low=1, whole=True)
+    if isinstance(data, tuple | list):
+        data = as_data(data)
     if not len(data):
         raise AttarError("predict_logits: data must have at least one row. Got none.")
     answers: list[Tensor] = []
