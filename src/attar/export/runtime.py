@@ -20,6 +20,8 @@ from attar.export.wire import check_self_contained
 #: Who a file says that made it, where Attar did.
 PRODUCER = "attar"
 
+_FLOAT32 = np.dtype("float32")
+
 #: onnxruntime's name of a type -> numpy's.
 _DTYPES = {
     "tensor(float)": "float32",
@@ -148,13 +150,13 @@ class Student:
                 f"{self._owner}: the model cannot answer an input of shape {array.shape}: "
                 f"{first_line(error)}"
             ) from error
-        if np.isnan(answer).any():
+        if _any(np.isnan(answer)):
             row = int(np.isnan(answer).any(axis=1).argmax())
             raise AttarError(
                 f"{self._owner}: the model answers NaN, first for row {row}. Its input is finite, "
                 f"so it is too large for the model: compare it with the training data."
             )
-        return answer.astype(np.float32, copy=False)
+        return answer if answer.dtype == _FLOAT32 else answer.astype(np.float32)
 
     def _prepare(self, x: Any) -> NDArray[Any]:
         """The checked array that the session is given; short where nothing is wrong."""
@@ -163,7 +165,7 @@ class Student:
             self._check_shape(array)
         if array.dtype != self._dtype:
             array = self._cast(array)
-        if self._floating and not np.isfinite(array).all():
+        if self._floating and not _all(np.isfinite(array)):
             bad = ~np.isfinite(array).reshape(len(array), -1).all(axis=1)
             raise AttarError(
                 f"{self._owner}: inputs must be finite {self._dtype} numbers. {bad.sum()} of "
@@ -277,6 +279,16 @@ def _property(name: str, properties: Mapping[str, str], key: str) -> Any:
         return json.loads(properties.get(key, "null"))
     except json.JSONDecodeError as error:
         raise AttarError(f"{name}: the metadata '{key}' is no JSON: {error}.") from error
+
+
+def _all(truths: NDArray[np.bool_]) -> bool:
+    """``truths.all()``, in half the time for a single row: its bytes are searched."""
+    return b"\0" not in truths.tobytes()
+
+
+def _any(truths: NDArray[np.bool_]) -> bool:
+    """``truths.any()``, in half the time for a single row."""
+    return b"\1" in truths.tobytes()
 
 
 def _transposed(owner: str, rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
