@@ -15,6 +15,7 @@ from attar.data.idx import idx
 from attar.data.images import images
 from attar.data.mapped import MappedData
 from attar.data.split import split
+from attar.data.synthetic import mix_neighbours, munge, resample, without_copies
 from attar.data.tables import table
 from attar.data.views import Draws, Transform, Views, crop, flip, shift
 
@@ -32,7 +33,11 @@ __all__ = [
     "idx",
     "images",
     "join",
+    "mix_neighbours",
+    "munge",
+    "resample",
     "shift",
     "split",
     "table",
+    "without_copies",
 ]
