@@ -13,8 +13,9 @@ SOURCE = Path(__file__).parents[1] / "src" / "attar"
 
 # Each part may import itself and the parts of the levels before its own.
 LEVELS = [
-    {"types"},
     {"checks"},
+    {"targets"},
+    {"types"},
     {"columns", "files", "needs_torch"},
     {"losses", "data", "store"},
     {"teachers", "students", "engine", "evaluation"},

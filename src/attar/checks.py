@@ -10,10 +10,11 @@ import importlib
 import math
 from typing import TYPE_CHECKING, Any
 
-from attar.types import UNLABELLED
-
 if TYPE_CHECKING:
     from torch import Tensor
+
+#: The label of a row whose class is not known. It has no hard loss.
+UNLABELLED = -100
 
 
 class AttarError(ValueError):

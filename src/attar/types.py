@@ -11,12 +11,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
+from attar.checks import UNLABELLED as UNLABELLED
+from attar.checks import AttarError
+from attar.targets import SampledTargets as SampledTargets
+from attar.targets import SparseTargets as SparseTargets
+from attar.targets import TopKTargets as TopKTargets
+
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
-
-#: The label of a row whose class is not known. It has no hard loss.
-UNLABELLED = -100
 
 #: An id names the exact input that was seen: ``id = view * VIEW + row``.
 VIEW = 2**40
@@ -70,12 +73,30 @@ class Outputs:
     """What a model says, student and teacher alike.
 
     Attributes:
-        logits: ``[N, C]``; log-probabilities where a teacher gives only probabilities.
+        logits: ``[N, C]``; log-probabilities where a teacher gives only probabilities. A
+            teacher's may be :class:`SparseTargets`, where it was asked about too many classes to
+            keep them all: :func:`~attar.losses.kl` takes them as they are.
         features: Named inner activations, for losses that compare them.
     """
 
-    logits: Tensor
+    logits: Tensor | SparseTargets
     features: Mapping[str, Tensor] = field(default_factory=dict)
+
+
+def dense_logits(owner: str, outputs: Outputs) -> Tensor:
+    """The logits of an answer as a tensor ``[N, C]``, for what has no meaning without all of them.
+
+    Raises:
+        AttarError: If they are :class:`SparseTargets`; ``owner`` says who needs them.
+    """
+    if isinstance(outputs.logits, SparseTargets):
+        raise AttarError(
+            f"{owner}: the logits of all classes are needed here, and the answer is "
+            f"{type(outputs.logits).__name__}, which names only some of its "
+            f"{outputs.logits.classes} classes. Ask a teacher, or a store that was labelled "
+            f"without top_k= and sample=."
+        )
+    return outputs.logits
 
 
 class Teacher(Protocol):

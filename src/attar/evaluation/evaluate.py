@@ -15,7 +15,7 @@ from attar.data import as_data
 from attar.evaluation.latency import first_rows
 from attar.evaluation.latency import latency as measure
 from attar.evaluation.scores import Scores, scores_from_logits
-from attar.types import Batch, Data, Teacher, ask
+from attar.types import Batch, Data, Teacher, ask, dense_logits
 
 
 def evaluate(
@@ -156,14 +156,16 @@ def _asking(
     if not isinstance(model, nn.Module):
         teacher = model
         with torch.no_grad():
-            yield lambda batch: teacher(batch if device is None else batch.to(device)).logits
+            yield lambda batch: dense_logits(
+                "evaluate", teacher(batch if device is None else batch.to(device))
+            )
         return
     module, place = model, device
     if place is None:
         first = next(iter([*module.parameters(), *module.buffers()]), None)
         place = torch.device("cpu") if first is None else first.device
     with _evaluating(module):
-        yield lambda batch: ask(module, batch.to(place).inputs).logits
+        yield lambda batch: dense_logits("evaluate", ask(module, batch.to(place).inputs))
 
 
 @contextmanager

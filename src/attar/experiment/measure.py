@@ -21,7 +21,7 @@ from attar.experiment.arms import Setting, Trainer
 from attar.export import to_onnx
 from attar.export.runtime import load
 from attar.teachers import EnsembleTeacher, ModelTeacher, mean_probability
-from attar.types import Data, ask
+from attar.types import Data, ask, dense_logits
 
 #: Steps that are timed to say what a run will cost.
 PROBE_STEPS = 20
@@ -60,7 +60,9 @@ class MeanProbability(nn.Module):
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Log-probabilities ``[N, C]``."""
-        logits = torch.stack([ask(member, inputs).logits for member in self.members])
+        logits = torch.stack(
+            [dense_logits("measure", ask(member, inputs)) for member in self.members]
+        )
         return torch.logsumexp(logits.log_softmax(dim=-1) + self.log_weights, dim=0)
 
 

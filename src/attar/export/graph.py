@@ -17,7 +17,7 @@ from torch import Tensor, nn
 import attar
 from attar.checks import AttarError, need
 from attar.export.runtime import PRODUCER, first_line
-from attar.types import ask
+from attar.types import ask, dense_logits
 
 #: The version of ONNX's operators. Both of torch's exporters write it as it is, and every
 #: onnxruntime that Attar allows reads it.
@@ -36,7 +36,7 @@ class WithProbabilities(nn.Module):
 
     def forward(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
         """``logits`` and ``probabilities``, ``[N, C]`` float32."""
-        logits = ask(self.model, inputs).logits
+        logits = dense_logits("export", ask(self.model, inputs))
         if logits.dtype != torch.float32:
             logits = logits.float()
         return logits, torch.softmax(logits, dim=1)

@@ -19,7 +19,7 @@ from attar.export import runtime
 from attar.export.graph import OPSET, OWNER, WithProbabilities, to_bytes, trace
 from attar.export.runtime import first_line
 from attar.files import as_json, write_whole
-from attar.types import ask
+from attar.types import ask, dense_logits
 
 _CHUNK = 512  # rows of one call while the two are compared: bounds the memory, nothing else
 
@@ -176,7 +176,10 @@ def _reference(wrapper: WithProbabilities, example: Tensor, classes: int) -> Ten
     """What the model says: logits ``[N, C]``, float64."""
     try:
         with torch.no_grad():
-            parts = [ask(wrapper.model, rows).logits for rows in torch.split(example, _CHUNK)]
+            parts = [
+                dense_logits("export", ask(wrapper.model, rows))
+                for rows in torch.split(example, _CHUNK)
+            ]
     except Exception as error:
         raise AttarError(
             f"{OWNER}: the model cannot answer the example of shape {tuple(example.shape)}, "

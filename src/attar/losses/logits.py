@@ -20,13 +20,14 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from attar.checks import AttarError, check_logits, check_number, check_pair
-from attar.types import UNLABELLED
+from attar.losses import blocks, sparse
+from attar.types import UNLABELLED, SparseTargets
 
 #: The float32 numbers of a processor's vector, where short rows are slow; see `_log_softmax`.
 _LANES = 16 if torch.backends.cpu.get_cpu_capability() == "AVX512" else 0
 
 
-def kl(student: Tensor, teacher: Tensor, *, temperature: float = 1.0) -> Tensor:
+def kl(student: Tensor, teacher: Tensor | SparseTargets, *, temperature: float = 1.0) -> Tensor:
     r"""Divergence of the student from the teacher's soft targets: the loss of distillation.
 
     .. math:: T^2 \sum_c p_c \, (\log p_c - \log q_c), \quad
@@ -37,20 +38,37 @@ def kl(student: Tensor, teacher: Tensor, *, temperature: float = 1.0) -> Tensor:
     the loss is 0 exactly where the student is the teacher; the gradient is that of the
     cross-entropy against soft targets.
 
+    From :class:`~attar.types.TopKTargets` the kept classes are compared one by one and the rest
+    as if it were a single class: with r the teacher's mass on the rest and Q the student's, it
+    adds r (log r - log Q). That spreads r over the rest as the student itself does, which
+    is the one way that pulls no class anywhere without knowing. Compared with the dense loss:
+
+    - it is never larger (the log-sum inequality), and smaller by T^2 r KL(p' | q'), p' and q'
+      being the two distributions within the rest;
+    - its gradient is that of the dense loss on the kept classes, and differs on the rest by
+      T r (q' - p'): summed over the classes, in absolute value, by at most 2 T r.
+
+    From :class:`~attar.types.SampledTargets` it is the cross-entropy against what was drawn less
+    the teacher's entropy: its mean over the draws is the dense loss, its gradient's mean the
+    dense gradient. A single row may come out below 0.
+
+    On the CPU, large logits go through it in blocks of rows, and the gradient is made on the way:
+    beside it, nothing of the size of the logits is allocated.
+
     Args:
         student: ``[N, C]`` logits.
-        teacher: ``[N, C]`` logits, or log-probabilities; finite.
-        temperature: T, above 0. At 1 the student learns the teacher's probabilities as they
-            are; above 1 the small ones among them count for more, which a student that is much
-            smaller than its teacher may not be able to follow; below 1 it learns little more
-            than the teacher's choice.
+        teacher: ``[N, C]`` logits, or log-probabilities; finite. Or sparse targets.
+        temperature: T, above 0; for sparse targets one of those that they were made for. At 1
+            the student learns the teacher's probabilities as they are; above 1 the small ones
+            among them count for more, which a student that is much smaller than its teacher may
+            not be able to follow; below 1 it learns little more than the teacher's choice.
 
     Returns:
         ``[N]``, in nats times T^2, 0 or more but for rounding.
 
     Raises:
         AttarError: If the shapes, types or devices do not fit, or the temperature is out of
-            range.
+            range, or none of those of the sparse targets.
 
     Example:
         >>> student = torch.tensor([[0.0, 0.0], [2.0, 0.0]])
@@ -59,17 +77,34 @@ def kl(student: Tensor, teacher: Tensor, *, temperature: float = 1.0) -> Tensor:
         tensor([0.3278, 0.0000])
         >>> kl(student, teacher, temperature=4.0)
         tensor([0.4848, 0.0000])
+        >>> from attar.types import TopKTargets
+        >>> student, teacher = torch.tensor([[0.0, 0.0, 1.0]]), torch.tensor([[3.0, 1.0, 0.0]])
+        >>> kl(student, teacher), kl(student, TopKTargets.of(teacher, 1))
+        (tensor([0.9852]), tensor([0.9130]))
 
     References:
         Hinton, Vinyals, Dean 2015, *Distilling the Knowledge in a Neural Network*,
         https://arxiv.org/abs/1503.02531
     """
-    log_q, log_p = _log_probabilities("kl", student, teacher, temperature)
-    # The factor and the sign go onto the teacher's side, where no gradient has to pass them.
-    return (log_p.exp() * -(temperature**2) * (log_q - log_p)).sum(dim=1)
+    if isinstance(teacher, SparseTargets):
+        return sparse.kl(student, teacher, temperature)
+    if not blocks.fits(student) or teacher.requires_grad:
+        log_q, log_p = _log_probabilities("kl", student, teacher, temperature)
+        # The factor and the sign go onto the teacher's side, where no gradient has to pass them.
+        return (log_p.exp() * -(temperature**2) * (log_q - log_p)).sum(dim=1)
+    check_pair("kl", student, teacher)
+    check_number("kl", "temperature", temperature, low=0.0, low_open=True)
+
+    def formula(student: Tensor) -> Tensor:
+        log_q, log_p = _log_probabilities("kl", student, teacher, temperature)
+        return (log_p.exp() * -(temperature**2) * (log_q - log_p)).sum(dim=1)
+
+    return blocks.per_row(student, blocks.kl_block(teacher, temperature), formula, scratch=3)
 
 
-def reverse_kl(student: Tensor, teacher: Tensor, *, temperature: float = 1.0) -> Tensor:
+def reverse_kl(
+    student: Tensor, teacher: Tensor | SparseTargets, *, temperature: float = 1.0
+) -> Tensor:
     r"""Divergence the other way round: of the teacher from the student's probabilities.
 
     .. math:: T^2 \sum_c q_c \, (\log q_c - \log p_c)
@@ -78,9 +113,15 @@ def reverse_kl(student: Tensor, teacher: Tensor, *, temperature: float = 1.0) ->
     hardly what the student leaves out: a student that cannot follow every mode of the teacher
     keeps to some of them, where :func:`kl` spreads it over all.
 
+    From :class:`~attar.types.TopKTargets` the rest counts as one class, as in :func:`kl`. The
+    result is never larger than the dense one, but smaller by T^2 Q KL(q' | p'), on which nothing
+    that was kept sets a bound: the teacher may hold some class of the rest for impossible. Where
+    the student puts its mass on kept classes, Q is small and so is that. For
+    :class:`~attar.types.SampledTargets` it is not defined.
+
     Args:
         student: ``[N, C]`` logits.
-        teacher: ``[N, C]`` logits, or log-probabilities; finite.
+        teacher: ``[N, C]`` logits, or log-probabilities; finite. Or the k best of them.
         temperature: T, above 0. The factor T^2 keeps the size of the gradient of one order.
 
     Returns:
@@ -100,6 +141,8 @@ def reverse_kl(student: Tensor, teacher: Tensor, *, temperature: float = 1.0) ->
         Gu, Dong, Wei, Huang 2024, *MiniLLM: Knowledge Distillation of Large Language Models*,
         https://arxiv.org/abs/2306.08543
     """
+    if isinstance(teacher, SparseTargets):
+        return sparse.reverse_kl(student, teacher, temperature)
     log_q, log_p = _log_probabilities("reverse_kl", student, teacher, temperature)
     return (log_q.exp() * (log_q - log_p)).sum(dim=1) * temperature**2
 
@@ -140,6 +183,7 @@ def jsd(student: Tensor, teacher: Tensor, *, temperature: float = 1.0, beta: flo
         Agarwal et al. 2024, *On-Policy Distillation of Language Models: Learning from
         Self-Generated Mistakes* (GKD), https://arxiv.org/abs/2306.13649
     """
+    sparse.refuse("jsd", teacher, "Use kl or reverse_kl.")
     check_number("jsd", "beta", beta, low=0.0, high=1.0, low_open=True, high_open=True)
     log_q, log_p = _log_probabilities("jsd", student, teacher, temperature)
     log_m = torch.logaddexp(log_p + math.log(beta), log_q + math.log1p(-beta))
@@ -175,6 +219,7 @@ def logit_mse(student: Tensor, teacher: Tensor) -> Tensor:
         Ba, Caruana 2014, *Do Deep Nets Really Need to be Deep?*, https://arxiv.org/abs/1312.6184
         (there not centred)
     """
+    sparse.refuse("logit_mse", teacher, "Use kl with a high temperature, which tends to it.")
     check_pair("logit_mse", student, teacher)
     gap = _raised(student) - _raised(teacher)
     return (gap - gap.mean(dim=1, keepdim=True)).square().mean(dim=1) * 0.5

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from attar.checks import AttarError, check_number
 from attar.losses.logits import cross_entropy
-from attar.types import UNLABELLED, Batch, Outputs
+from attar.types import UNLABELLED, Batch, Outputs, TopKTargets, dense_logits
 
 #: What a term computes: the losses ``[N]`` and the rows ``[N]`` (bool) that count, None for all.
 TermFunction = Callable[[Outputs, Outputs | None, Batch], tuple[Tensor, Tensor | None]]
@@ -109,7 +109,7 @@ def hard(weight: float, *, smoothing: float = 0.0) -> Term:
                 "hard: the batch has no labels (None). Leave the hard term out of the objective, "
                 f"or give labels, {UNLABELLED} for the rows whose class is not known."
             )
-        losses = cross_entropy(student.logits, labels, smoothing=smoothing)
+        losses = cross_entropy(dense_logits("hard", student), labels, smoothing=smoothing)
         return losses, labels != UNLABELLED
 
     return Term("hard", weight, function)
@@ -117,6 +117,9 @@ def hard(weight: float, *, smoothing: float = 0.0) -> Term:
 
 def soft(loss: Callable[..., Tensor], weight: float, *, temperature: float = 1.0) -> Term:
     """A loss between the student's and the teacher's logits, the mean over all rows.
+
+    The teacher's are handed over as they are: sparse targets reach the loss as sparse targets.
+    :func:`~attar.losses.kl` takes them; a loss that needs every class says so.
 
     Args:
         loss: ``(student, teacher) -> [N]`` on logits ``[N, C]``: :func:`~attar.losses.kl`, one
@@ -162,7 +165,8 @@ def pseudo(weight: float) -> Term:
     """Cross-entropy against the label where there is one, else the teacher's most likely class.
 
     What soft targets have to beat: it uses the same rows and the same teacher, and none of what
-    the teacher says about the other classes.
+    the teacher says about the other classes. Targets that keep the k best classes know the most
+    likely one; sampled ones do not, and raise.
 
     Args:
         weight: Of this term, 0 or more.
@@ -187,12 +191,19 @@ def pseudo(weight: float) -> Term:
         student: Outputs, teacher: Outputs | None, batch: Batch
     ) -> tuple[Tensor, Tensor | None]:
         assert teacher is not None  # the objective has seen to it
-        targets = teacher.logits.argmax(dim=1)
+        targets = _choice(teacher)
         if batch.labels is not None:
             targets = torch.where(batch.labels == UNLABELLED, targets, batch.labels)
-        return cross_entropy(student.logits, targets), None
+        return cross_entropy(dense_logits("pseudo", student), targets), None
 
     return Term("pseudo", weight, function, needs_teacher=True)
+
+
+def _choice(teacher: Outputs) -> Tensor:
+    """``[N]`` the teacher's most likely class."""
+    if isinstance(teacher.logits, TopKTargets):
+        return teacher.logits.argmax()
+    return dense_logits("pseudo", teacher).argmax(dim=1)
 
 
 class Objective:
@@ -270,7 +281,7 @@ class Objective:
                 "needs the teacher's outputs, and got None. Pass the teacher's Outputs, or leave "
                 "the term out."
             )
-        rows = student.logits.shape[:1]
+        rows = (len(student.logits),)
         loss: Tensor | None = None
         parts: dict[str, Part] = {}
         for name, term in self._named:

@@ -12,7 +12,7 @@ from torch import Tensor
 from attar.checks import AttarError
 from attar.teachers.combine import mean_log_probability, mean_logit, mean_probability
 from attar.teachers.protocol import NamedTeacher, select
-from attar.types import VIEW, Batch, Outputs
+from attar.types import VIEW, Batch, Outputs, dense_logits
 
 #: ``(logits [M, N, C], weights [M] or [N, M])`` -> logits ``[N, C]``.
 Combine = Callable[[Tensor, Tensor], Tensor]
@@ -158,11 +158,11 @@ class EnsembleTeacher:
         member = self.members[index]
         wanted = weights[..., index] > 0
         if bool(wanted.all()):
-            return member(batch).logits.float()
+            return dense_logits("EnsembleTeacher", member(batch)).float()
         if not bool(wanted.any()):
             return None
         place = wanted.nonzero().reshape(-1).to(batch.ids.device)
-        said = member(select(batch, place)).logits.float()
+        said = dense_logits("EnsembleTeacher", member(select(batch, place))).float()
         return said.new_zeros(len(batch), said.shape[1]).index_copy_(0, place, said)
 
     def _weights_of(self, ids: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ from attar.checks import AttarError, check_finite
 from attar.store import answers_fingerprint
 from attar.teachers import outputs as kinds
 from attar.teachers.protocol import answer_tensor, to_numpy
-from attar.types import Batch, Outputs
+from attar.types import Batch, Outputs, dense_logits
 
 
 class FunctionTeacher:
@@ -76,7 +76,7 @@ class FunctionTeacher:
     def probe(self, batch: Batch) -> None:
         """Remember the answers to these rows as the fingerprint; not asked if it has a name."""
         if not self._named:
-            self._probed = answers_fingerprint(self(batch).logits)
+            self._probed = answers_fingerprint(dense_logits(self.name, self(batch)))
 
     def fingerprint(self) -> str:
         """The hash of the name, else of the answers to the probe.

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from attar.checks import check_logits
 from attar.teachers import outputs as kinds
-from attar.types import Batch, Outputs, ask
+from attar.types import Batch, Outputs, ask, dense_logits
 
 
 class ModelTeacher:
@@ -81,8 +81,9 @@ class ModelTeacher:
             like = next(_tensors(module), None)
             inputs = _moved(batch.inputs, like)
             said = ask(module, inputs)
-            check_logits(self._kind.owner, "the module's answer", said.logits, rows=len(batch))
-            logits = self._kind(said.logits, ids=batch.ids).to(batch.ids.device)
+            answer = dense_logits(self._kind.owner, said)
+            check_logits(self._kind.owner, "the module's answer", answer, rows=len(batch))
+            logits = self._kind(answer, ids=batch.ids).to(batch.ids.device)
             return Outputs(logits, {k: v.to(batch.ids.device) for k, v in said.features.items()})
 
     def fingerprint(self) -> str:
