@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from attar.cli.options import Track
+
 _OUT = Path("runs/demo")
 
 
@@ -19,6 +21,7 @@ def demo(
         typer.Option(help="The run folder; by default the next free one of runs/demo, -2, ..."),
     ] = None,
     seeds: Annotated[int, typer.Option(help="How many seeds of each arm.", min=1)] = 5,
+    track: Track = None,
 ) -> None:
     """Distil an ensemble into a small student on handwritten digits, and see the verdict."""
     from attar.checks import need
@@ -29,9 +32,12 @@ def demo(
     check_free(folder)
     need("torch", extra="train", purpose="attar demo")
     from attar.demo import run
+    from attar.experiment.tracking import check_trackers
+
+    check_trackers(track)
 
     with show.Reporter() as reporter:
-        experiment = run(folder, all_labels=all_labels, seeds=seeds, progress=reporter)
+        experiment = run(folder, all_labels=all_labels, seeds=seeds, progress=reporter, track=track)
     show.show_experiment(experiment, folder, demo=True)
 
 

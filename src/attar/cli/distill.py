@@ -12,7 +12,18 @@ from attar.checks import AttarError, check_number, need
 from attar.cli.ensemble import WIDTH, Recipe
 from attar.cli.files import check_free
 from attar.cli.inputs import RunFiles, image_size
-from attar.cli.options import DATA, RUN, STUDENT, TEACHER, Label, Labels, Size, Teachers, Trust
+from attar.cli.options import (
+    DATA,
+    RUN,
+    STUDENT,
+    TEACHER,
+    Label,
+    Labels,
+    Size,
+    Teachers,
+    Track,
+    Trust,
+)
 from attar.cli.teachers import TeacherWord, load_all, out_of_fold, recipe_of
 from attar.cli.words import check_student, choices, load_object, seeds_of
 
@@ -61,6 +72,7 @@ def distill(
             rich_help_panel=RUN,
         ),
     ] = False,
+    track: Track = None,
     teacher: Teachers = None,
     trust: Trust = None,
     folds: Annotated[
@@ -180,7 +192,9 @@ def distill(
     }
     need("torch", extra="train", purpose="attar distill")
     from attar import experiment as experiments
+    from attar.experiment.tracking import check_trackers
 
+    check_trackers(track)
     reading = replace(recipe_of(words), label=label, size=size)
     splits, given = files.read(reading, _views(shift, views))
     pictures = image_size(given) is not None
@@ -212,6 +226,7 @@ def distill(
             out=out,
             resume=resume,
             any_threads=any_threads,
+            track=track,
             progress=reporter,
             **numbers,
         )

@@ -45,3 +45,10 @@ Trust = Annotated[
         rich_help_panel=TEACHER,
     ),
 ]
+Track = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="Log curves, scores and files to tensorboard, mlflow, wandb or trackio too.",
+        rich_help_panel=RUN,
+    ),
+]

@@ -215,6 +215,7 @@ class Trainer:
     folder: Path
     accelerator: Any = None
     on_step: Callable[[Setting, int, int], None] = lambda setting, seed, step: None
+    on_record: Callable[[Setting, int, Record], None] = lambda setting, seed, record: None
 
     def run(self, setting: Setting, seed: int) -> Run:
         """Train it, go on with it, or read it back, whichever is left to do."""
@@ -231,6 +232,8 @@ class Trainer:
             run.validation = stored["validation"]
             load_weights(run.model, weights)
             run.model.eval()
+            for record in run.records:
+                self.on_record(setting, seed, record)
             return run
 
         config = TrainConfig(
@@ -249,6 +252,7 @@ class Trainer:
         ):
             run.records.append(record)
             self.on_step(setting, seed, record.step)
+            self.on_record(setting, seed, record)
         run.model.cpu()  # where test is opened, and where it ships
         run.validation = self.validate(run.model)
         save_weights(run.model, weights)

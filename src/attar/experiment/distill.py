@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,6 +21,7 @@ from attar.experiment.measure import seconds_per_step
 from attar.experiment.opening import measure, open_test, smallest_member
 from attar.experiment.progress import OnProgress, Progress, duration, quietly
 from attar.experiment.result import Experiment, Trial
+from attar.experiment.tracking import Tracking, check_trackers
 from attar.losses import kl
 from attar.store import Store, label
 from attar.teachers import StoredTeacher, as_teacher, cross_fit
@@ -55,6 +57,7 @@ def distill(
     out: str | Path | None = None,
     resume: bool = False,
     any_threads: bool = False,
+    track: Any = None,
     progress: OnProgress | None = None,
     accelerator: Any = None,
 ) -> Experiment:
@@ -100,6 +103,10 @@ def distill(
         resume: Go on in ``out``: nothing that was labelled or trained is done again.
         any_threads: Go on also with another number of threads or version of torch than the run
             began with; it then ends with other bits.
+        track: ``"tensorboard"``, ``"mlflow"``, ``"wandb"``, ``"trackio"``, an accelerate
+            ``GeneralTracker``, or a list of these: curves of every student, scores, verdict and
+            files go there too. A resumed run logs nothing twice; a tracker that fails on the way
+            is given up with a warning.
         progress: Called with :class:`Progress` as things happen.
         accelerator: An ``accelerate.Accelerator``; a plain one by default.
 
@@ -153,7 +160,8 @@ def distill(
         checkpoint_every=4 * every,
         any_threads=any_threads,
     )
-    with tempfile.TemporaryDirectory() as scratch:
+    trackers = check_trackers(track, kept=out is not None)
+    with tempfile.TemporaryDirectory() as scratch, contextlib.ExitStack() as at_end:
         folder = Path(scratch) if out is None else claim(Path(out), resume=resume)
         asked = _as_teacher(teacher, splits, folds, refit=cut_here)
         plan = plan_student(
@@ -162,6 +170,14 @@ def distill(
             parameters=parameters,
             shrink=shrink,
             teacher_parameters=smallest_member(asked, "parameters"),
+        )
+        tracking = at_end.enter_context(
+            Tracking(
+                trackers,
+                folder,
+                title="distill" if out is None else folder.resolve().name,
+                config={"student": plan.name, "steps": total, "batch_size": batch_size},
+            )
         )
         stores = _label_all(asked, splits, folder / "targets", tell)
         trainer = Trainer(
@@ -173,6 +189,7 @@ def distill(
             loss=loss,
             folder=folder / "arms",
             accelerator=accelerator,
+            on_record=tracking.record,
         )
         soft = stores["train"].logits(splits.train.rows)
         found = arms_of.automatic(
@@ -198,8 +215,10 @@ def distill(
             )
         if latency_seconds > 0:
             measure(experiment, asked, folder, tell, seconds=latency_seconds)
+        experiment.warnings += tracking.failures
         if out is not None:
             experiment.save(folder)
+        tracking.finish(experiment)
     return experiment
 
 
