@@ -178,6 +178,24 @@ def test_given_splits_keep_their_rows_and_images_get_a_convnet(tmp_path):
     assert result["verdict"] == "INCONCLUSIVE"  # one seed
 
 
+def test_a_transfer_file_of_training_rows_is_all_that_the_student_is_distilled_on(tmp_path):
+    from sklearn.datasets import load_wine
+
+    X, y = load_wine(return_X_y=True)
+    np.savez(tmp_path / "train.npz", X=X, y=y)
+    np.savez(tmp_path / "part.npz", X=X[y != 2])
+    words = ["--train", tmp_path / "train.npz", "--transfer", tmp_path / "part.npz"]
+    words += ["--seeds", "1", "--steps", 6, "--batch-size", 32, "--parameters", 100]
+    words += ["--members", 2, "--teacher-steps", 4, "--teacher-width", 16]
+    code, _, err = attar("distill", *words, "--out", tmp_path / "run")
+    assert code == 0, err
+    result = json.loads((tmp_path / "run" / "result.json").read_text())
+    rows = result["rows"]
+    assert rows["transfer"] < rows["labelled"]
+    assert rows["unlabelled"] == 0
+    assert f"has seen {rows['transfer']} of them" in (tmp_path / "run" / "summary.md").read_text()
+
+
 def test_several_teachers_are_an_ensemble_and_each_estimator_is_cross_fitted(files, monkeypatch):
     (files / "mine.py").write_text(
         "import numpy as np, torch\n"

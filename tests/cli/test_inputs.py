@@ -145,3 +145,18 @@ def test_a_folder_is_a_store_or_a_run_by_what_lies_in_it(tmp_path):
     (tmp_path / "student.onnx").unlink()
     with pytest.raises(AttarError, match=r"no student\.onnx"):
         teachers.TeacherWord.of(str(tmp_path))
+
+
+def test_a_transfer_file_of_training_rows_is_the_part_that_is_distilled_on(tmp_path):
+    rows, labels = np.arange(40.0).reshape(20, 2), np.arange(20) % 4
+    held_out = {"val": slice(12, 16), "test": slice(16, 20)}
+    np.savez(tmp_path / "train.npz", X=rows[:12], y=labels[:12])
+    np.savez(tmp_path / "more.npz", X=rows[:12][labels[:12] != 3])  # a class is missing
+    for name, part in held_out.items():
+        np.savez(tmp_path / f"{name}.npz", X=rows[part], y=labels[part])
+    names = [str(tmp_path / f"{name}.npz") for name in ("train", "val", "test", "more")]
+    splits, _ = inputs.RunFiles(names[0], None, *names[1:]).read(inputs.Reading(), None)
+    assert len(splits.train) == 12
+    assert splits.taught.rows.tolist() == [0, 1, 2, 4, 5, 6, 8, 9, 10]
+    assert splits.taught.labels.tolist() == [0, 1, 2] * 3  # known from --train
+    assert splits.taught.classes == ("0", "1", "2", "3")

@@ -36,7 +36,7 @@ def test_splits_made_here_are_seeded() -> None:
 
 
 def test_pairs_are_numbered_one_after_the_other() -> None:
-    splits = make_splits(pair(10), pair(4), pair(6), (pair(5)[0], None))
+    splits = make_splits(pair(10), pair(4), pair(6), (-pair(5)[0] - 1, None))
     assert splits.train.rows.tolist() == list(range(15))
     assert splits.validation.rows.tolist() == list(range(15, 19))
     assert splits.test.rows.tolist() == list(range(19, 25))
@@ -44,14 +44,18 @@ def test_pairs_are_numbered_one_after_the_other() -> None:
 
 
 def test_labels_of_a_transfer_set_are_not_used() -> None:
-    splits = make_splits(pair(10), pair(4), pair(4), transfer=pair(6))
+    inputs, labels = pair(6)
+    splits = make_splits(pair(10), pair(4), pair(4), transfer=(inputs - 100, labels))
     assert splits.train.labels[10:].tolist() == [UNLABELLED] * 6
+    assert splits.transfer is None
+    assert splits.taught is splits.train
 
 
 def test_a_transfer_set_is_seen_in_the_views_of_train() -> None:
     inputs, labels = torch.zeros(8, 1, 8, 8), torch.arange(8) % 2
     train = ArrayData(inputs, labels, views=Views((shift(1),), 4))
-    splits = make_splits(train, (inputs, labels), (inputs, labels), transfer=(inputs, None))
+    splits = make_splits(train, (inputs, labels), (inputs, labels), transfer=(inputs + 1, None))
+    assert len(splits.train) == 16
     assert splits.train.view_count == 4
     assert splits.test.view_count == splits.validation.view_count == 1
 

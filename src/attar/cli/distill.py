@@ -59,7 +59,11 @@ def distill(
     ] = None,
     transfer: Annotated[
         str | None,
-        typer.Option(help="More rows, for the soft targets alone.", rich_help_panel=DATA),
+        typer.Option(
+            help="More rows, for the soft targets alone; or the part of the rows of --train that "
+            "the student is distilled on.",
+            rich_help_panel=DATA,
+        ),
     ] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on in --out.", rich_help_panel=RUN)
@@ -220,6 +224,7 @@ def distill(
             train=splits.train,
             validation=splits.validation,
             test=splits.test,
+            transfer=splits.transfer,
             parameters=parameters,
             shrink=shrink,
             folds=folds or None,

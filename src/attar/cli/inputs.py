@@ -169,6 +169,7 @@ class RunFiles:
     def read(self, reading: Reading, views: Views | None) -> tuple[Splits, ArrayData]:
         """The splits, and the rows of ``train`` as a store of them would know them."""
         from attar.experiment.inputs import make_splits
+        from attar.experiment.transfer import find_rows
 
         train = reading.read(self.train, "--train", labels=self.labels)
         if views is not None and image_size(train) is None:
@@ -181,6 +182,10 @@ class RunFiles:
             if name == "transfer":
                 how = replace(following, label=None, classes=None)
                 part = unlabelled(how.read(word, "--transfer"))
+                places = find_rows(train, part)
+                if places is not None:  # the student is distilled on these alone
+                    parts[name] = train.take(places)
+                    continue
             else:
                 part = following.read(word, f"--{name}")
             parts[name] = renumbered(part, first)

@@ -8,6 +8,8 @@ whether the teacher helped; :func:`crossed_interval` is the interval that it res
 from __future__ import annotations
 
 from attar import needs_torch  # noqa: F401
+from attar.evaluation.bias import BiasCorrection, correct_bias
+from attar.evaluation.bias_shift import bias_shift
 from attar.evaluation.compare import Comparison, compare
 from attar.evaluation.evaluate import (
     count_macs,
@@ -27,6 +29,7 @@ from attar.evaluation.metrics import accuracy, agreement, brier, ece, kl_to_teac
 from attar.evaluation.scores import Scores, scores_from_logits
 
 __all__ = [
+    "BiasCorrection",
     "Comparison",
     "Interval",
     "Latency",
@@ -34,9 +37,11 @@ __all__ = [
     "Timing",
     "accuracy",
     "agreement",
+    "bias_shift",
     "bootstrap_ratio",
     "brier",
     "compare",
+    "correct_bias",
     "count_macs",
     "crossed_interval",
     "ece",

@@ -76,7 +76,7 @@ class Setting:
 
     def data(self, splits: Splits) -> Data:
         """The rows that a student of this arm learns from."""
-        return splits.train if self.arm in ("distilled", "pseudo") else splits.labelled
+        return splits.taught if self.arm in ("distilled", "pseudo") else splits.labelled
 
 
 def entropy_smoothing(logits: Tensor) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import tempfile
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -78,7 +79,12 @@ def distill(
         train: ``(X, y)`` or an object of :mod:`attar.data`; label -100 where not known.
         validation: The same, labelled; a fifth of the labelled rows by default.
         test: The same, labelled; a fifth of the labelled rows by default.
-        transfer: Further rows for the soft loss alone: ``(X, None)`` or data.
+        transfer: What the student is distilled on, where it is not just ``train``. Training rows
+            (a mask of bools over the rows of ``train``, ``train.take(...)``, or a pair whose
+            rows are all found there) *are* the transfer set: the student hears the teacher about
+            these alone, and no label where the pair has none. Other rows, ``(X, None)`` or
+            data, are added to ``train`` for the soft loss alone. Whole classes may be missing:
+            see :func:`attar.evaluation.correct_bias`.
         classes: The names of the classes in label order, where the data does not tell.
         temperature: T above 0: a number, a list to choose from, or ``"auto"`` (a short list).
         alpha: The weight of the soft loss in (0, 1], the hard loss has ``1 - alpha``: a number,
@@ -258,7 +264,12 @@ def _with_views(splits: Splits, views: Views) -> Splits:
             "distill: views= needs training rows in memory; data that is read row by row takes "
             "its views itself (from_dataset(..., views=...))."
         )
-    return Splits(splits.train.with_views(views), splits.validation, splits.test)
+    part = splits.transfer
+    return replace(
+        splits,
+        train=splits.train.with_views(views),
+        transfer=part.with_views(views) if isinstance(part, ArrayData) else part,
+    )
 
 
 def _strengths(smoothing: Sequence[float] | None, soft: Tensor) -> list[float]:

@@ -13,9 +13,10 @@ import torch
 
 from attar.checks import AttarError
 from attar.experiment.arms import Setting, Trainer
-from attar.experiment.inputs import Splits, StudentPlan
+from attar.experiment.inputs import StudentPlan
 from attar.files import write_text
 from attar.store import Store
+from attar.types import Data
 
 
 def claim(folder: Path, *, resume: bool) -> Path:
@@ -53,7 +54,8 @@ def identity(
             part.fingerprint()
             for part in (trainer.splits.train, trainer.splits.validation, trainer.splits.test)
         ],
-        "labels": _labels(trainer.splits),
+        "labels": _labels(trainer.splits.train, trainer.splits.validation, trainer.splits.test),
+        "transfer": _transfer(trainer.splits.transfer),
     }
 
 
@@ -99,10 +101,15 @@ def _student(plan: StudentPlan) -> str:
     return digest.hexdigest()
 
 
-def _labels(splits: Splits) -> str:
+def _transfer(part: Data | None) -> list[str] | None:
+    """What the student is distilled on, where that is a part of the training rows."""
+    return None if part is None else [part.fingerprint(), _labels(part)]
+
+
+def _labels(*parts: Data) -> str:
     """A hash of the labels; a fingerprint of data leaves them out, as no teacher sees them."""
     digest = hashlib.blake2b(digest_size=16)
-    for part in (splits.train, splits.validation, splits.test):
+    for part in parts:
         assert part.labels is not None
         digest.update(part.labels.numpy().tobytes() + b"/")
         weights = getattr(part, "weights", None)

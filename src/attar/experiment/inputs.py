@@ -5,13 +5,14 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
 from attar.checks import AttarError, check_labels, check_number
-from attar.data import ArrayData, MappedData, as_data, join, split
+from attar.data import ArrayData, MappedData, as_data, split
+from attar.experiment.transfer import add_rows, read_transfer, still_there
 from attar.students import Family, Standardize, count_parameters, fit_to
 from attar.types import UNLABELLED, Data
 
@@ -24,14 +25,21 @@ class Splits:
     """The three parts of an experiment; no row is in two of them.
 
     Attributes:
-        train: Labelled and unlabelled rows to learn from, the transfer set included.
+        train: Labelled and unlabelled rows to learn from, further rows for the soft loss included.
         validation: Labelled rows on which every choice is made.
         test: Labelled rows, opened once, at the end.
+        transfer: The part of ``train`` that the student is distilled on; None: all of it.
     """
 
     train: Data
     validation: Data
     test: Data
+    transfer: Data | None = None
+
+    @property
+    def taught(self) -> Data:
+        """The training rows about which the student hears the teacher."""
+        return self.train if self.transfer is None else self.transfer
 
     @property
     def labelled(self) -> Data:
@@ -44,8 +52,10 @@ class Splits:
 
     @property
     def unlabelled_rows(self) -> int:
-        """How many training rows have a soft target but no label."""
-        return len(self.train) - len(self.labelled)
+        """How many rows teach by their soft target alone, for want of a label."""
+        labels = self.taught.labels
+        assert labels is not None
+        return int((labels == UNLABELLED).sum())
 
 
 def make_splits(
@@ -61,7 +71,9 @@ def make_splits(
 
     Without ``test``, a fifth of the labelled rows is held out for it; without ``validation``, a
     fifth of what is then left. Unlabelled rows all stay in ``train``. Plain ``(X, y)`` pairs get
-    row numbers one after the other: train, transfer, validation, test.
+    row numbers one after the other: train, transfer, validation, test. A transfer set of
+    training rows (see :func:`~attar.experiment.transfer.read_transfer`) takes what is left of
+    them; one of other rows is added to train without its labels.
 
     Raises:
         AttarError: If no training row is labelled, a split has no labels, two splits share row
@@ -74,8 +86,12 @@ def make_splits(
             "some labels: give train=(X, y), with -100 where the class is not known."
         )
     taken = int(data.rows.max()) + 1
+    part = False
     parts: dict[str, Data] = {}
-    for name, value in (("transfer", transfer), ("validation", validation), ("test", test)):
+    if transfer is not None:
+        parts["transfer"], part = read_transfer(data, transfer, first_row=taken)
+        taken = max(taken, int(parts["transfer"].rows.max()) + 1)
+    for name, value in (("validation", validation), ("test", test)):
         if value is not None:
             first = taken if isinstance(value, tuple | list) else 0
             columns = getattr(data, "columns", None) if first else None
@@ -85,26 +101,14 @@ def make_splits(
         data, parts["test"] = split(data, (0.8, 0.2), seed=seed)
     if "validation" not in parts:
         data, parts["validation"] = split(data, (0.8, 0.2), seed=seed + 1)
-    if "transfer" in parts:
-        data = _with_transfer(data, parts["transfer"])
-    splits = Splits(data, _plain(parts["validation"]), _plain(parts["test"]))
+    taught = None
+    if part:
+        taught = still_there(parts["transfer"], data)
+    elif "transfer" in parts:
+        data = add_rows(cast(ArrayData, data), cast(ArrayData, parts["transfer"]))
+    splits = Splits(data, _plain(parts["validation"]), _plain(parts["test"]), taught)
     _check(splits)
     return splits
-
-
-def _with_transfer(train: Data, transfer: Data) -> Data:
-    """Train and transfer as one; the labels of the transfer set, if any, are not used."""
-    if not (isinstance(train, ArrayData) and isinstance(transfer, ArrayData)):
-        raise AttarError(
-            "distill: transfer needs train and transfer in memory (arrays, tensors or ArrayData). "
-            f"Got {type(train).__name__} and {type(transfer).__name__}; put both into one data "
-            f"set with the label {UNLABELLED} for the transfer rows instead."
-        )
-    nothing = torch.full((len(transfer),), UNLABELLED)
-    unlabelled = transfer.with_labels(nothing)
-    if train.views is not None and transfer.views is None:
-        unlabelled = unlabelled.with_views(train.views)
-    return join(train, unlabelled)
 
 
 def _plain(data: Data) -> Data:

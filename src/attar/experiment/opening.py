@@ -130,6 +130,7 @@ def _facts(
             "unlabelled": splits.unlabelled_rows,
             "validation": len(splits.validation),
             "test": len(splits.test),
+            **({} if splits.transfer is None else {"transfer": len(splits.transfer)}),
         },
         "views": splits.train.view_count,
         "classes": list(splits.train.classes),

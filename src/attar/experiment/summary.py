@@ -118,7 +118,7 @@ def summarise(experiment: Experiment) -> str:
         f"Learnt from {rows['labelled']:,} labelled and {rows['unlabelled']:,} unlabelled rows; "
         f"choices made on {rows['validation']:,} others; opened once: {rows['test']:,} test rows. "
         f"{len(e.facts['seeds'])} seeds, {e.facts['steps']:,} steps each. "
-        f"T = {setting.temperature:g}, alpha = {setting.alpha:g}.",
+        f"T = {setting.temperature:g}, alpha = {setting.alpha:g}.{_transfer(rows)}",
         "",
         e.table(),
         "",
@@ -163,6 +163,15 @@ def summarise(experiment: Experiment) -> str:
     lines += [f"- Warning: {text}" for text in e.warnings]
     lines += ["", _inherited(e), ""]
     return "\n".join(lines)
+
+
+def _transfer(rows: Mapping[str, int]) -> str:
+    if "transfer" not in rows:
+        return ""
+    return (
+        f" The transfer set is a part of the training rows: the distilled student has seen "
+        f"{rows['transfer']:,} of them."
+    )
 
 
 def _work(sizes: Mapping[str, Any]) -> list[str]:
