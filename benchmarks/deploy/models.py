@@ -98,7 +98,7 @@ STRIDED = Family("strided", _build)
 
 MNIST = Task("mnist", Recipe("whole", 32, 3, 4), STRIDED, Views((shift(2),), 4), 40, 4e-3)
 DIGITS = Task("digits", Recipe("whole", 32, 3, 60), mlp, Views((shift(1),), 8), 400, 4e-3)
-QUICK = Task("quick", Recipe("whole", 8, 2, 2), STRIDED, Views((shift(2),), 2), 2, 4e-3)
+QUICK = Task("quick", Recipe("whole", 8, 2, 2), STRIDED, Views((shift(2),), 2), 4, 4e-3, (5, 20))
 TASKS = {task.name: task for task in (MNIST, DIGITS, QUICK)}
 
 

@@ -12,18 +12,33 @@ from typing import TYPE_CHECKING, Any
 from attar.checks import need
 
 if TYPE_CHECKING:
+    from attar.export.aware import quantize_aware
     from attar.export.onnx import Export, to_onnx
+    from attar.export.quantization import Cost, Quantized, quantize
     from attar.export.weights import load_weights, save_weights
 
 #: Public name -> the module that defines it; all of these need torch.
 _LAZY = {
+    "Cost": "attar.export.quantization",
     "Export": "attar.export.onnx",
+    "Quantized": "attar.export.quantization",
     "load_weights": "attar.export.weights",
+    "quantize": "attar.export.quantization",
+    "quantize_aware": "attar.export.aware",
     "save_weights": "attar.export.weights",
     "to_onnx": "attar.export.onnx",
 }
 
-__all__ = ["Export", "load_weights", "save_weights", "to_onnx"]
+__all__ = [
+    "Cost",
+    "Export",
+    "Quantized",
+    "load_weights",
+    "quantize",
+    "quantize_aware",
+    "save_weights",
+    "to_onnx",
+]
 
 
 def __getattr__(name: str) -> Any:
