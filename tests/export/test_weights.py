@@ -80,6 +80,16 @@ def test_a_file_of_another_maker_has_no_metadata(tmp_path):
     assert same(model, other)
 
 
+def test_the_same_weights_give_the_same_bytes(tmp_path):
+    model = network()
+    for name in range(8):
+        save_weights(model, tmp_path / str(name), metadata={"b": "ü\u2028", "a": [1, 2]})
+    assert len({(tmp_path / str(name)).read_bytes() for name in range(8)}) == 1
+    other = network()
+    assert load_weights(other, tmp_path / "0") == {"b": "ü\u2028", "a": [1, 2]}
+    assert same(model, other)
+
+
 def test_files_that_cannot_be_read(tmp_path):
     path = tmp_path / "student.safetensors"
     with pytest.raises(AttarError, match=r"is no safetensors file: .*No such file"):

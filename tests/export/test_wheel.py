@@ -15,7 +15,7 @@ from torch import nn
 
 import attar
 from attar.columns import describe_columns, encode_columns
-from attar.export import to_onnx
+from attar.export import ModelFile, to_onnx, write_bundle
 
 ROOT = Path(__file__).parents[2]
 
@@ -23,7 +23,7 @@ TABLE = {"age": [30.0, 41.0, 25.0, 60.0], "city": ["Rome", "Oslo", "Rome", "Oslo
 
 #: Runs in the bare environment, so it is a text, and prints what it found as JSON.
 PRODUCTION = """
-import importlib.util, json, sys
+import attar, importlib.util, json, sys
 from attar.export import runtime
 
 student = runtime.load("student.onnx")
@@ -31,12 +31,15 @@ table = json.load(open("table.json"))
 found = {"predicted": student.predict(table).tolist()}
 found["probabilities"] = student.predict_proba(table).tolist()
 found["metadata"] = student.metadata
+found["bundled"] = [
+    runtime.load(path).predict_proba(table).tolist() for path in ("student.zip", "bundle")
+]
+found["roles"] = attar.export.read_bundle("student.zip").roles
 found["loaded"] = sorted({"onnx", "safetensors", "sklearn", "torch"} & set(sys.modules))
 found["installed"] = [
     name for name in ("torch", "onnx", "sklearn", "datasets") if importlib.util.find_spec(name)
 ]
 
-import attar
 from attar.checks import MissingExtraError, need
 
 found["version"], found["where"] = attar.__version__, attar.__file__
@@ -90,6 +93,8 @@ def test_the_bare_wheel_answers_as_torch_does(bare, tmp_path):
         metadata={"accuracy": 0.75},
         columns=columns,
     )
+    for bundle in ("student.zip", "bundle"):
+        write_bundle(tmp_path / bundle, {"student": ModelFile(tmp_path / "student.onnx")})
     (tmp_path / "table.json").write_text(json.dumps(TABLE))
     # -I: neither PYTHONPATH nor the working folder lends the bare environment anything.
     found = json.loads(run(bare, "-I", "-c", PRODUCTION, cwd=tmp_path))
@@ -99,6 +104,8 @@ def test_the_bare_wheel_answers_as_torch_does(bare, tmp_path):
     np.testing.assert_allclose(found["probabilities"], expected, atol=1e-6)
     assert found["predicted"] == [("no", "yes")[i] for i in expected.argmax(dim=1)]
     assert found["metadata"] == {"accuracy": 0.75}
+    assert found["bundled"] == [found["probabilities"]] * 2
+    assert found["roles"] == ["student"]
     assert found["installed"] == found["loaded"] == []
     assert found["version"] == attar.__version__
     assert Path(found["where"]).is_relative_to(bare.parents[1])

@@ -14,6 +14,7 @@ import typer
 
 import attar
 from attar.checks import AttarError
+from attar.cli.bundle import bundle
 from attar.cli.demo import demo
 from attar.cli.distill import distill
 from attar.cli.evaluate import evaluate
@@ -35,7 +36,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-_COMMANDS = (demo, distill, label, evaluate, export, predict)
+_COMMANDS = (demo, distill, label, evaluate, export, bundle, predict)
 for command in _COMMANDS:
     app.command()(command)
 

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from attar.checks import AttarError, need
+from attar.cli.bundle import result_of
 from attar.cli.files import existing, load_array
 
 
@@ -64,12 +65,7 @@ def _from_run(run: Path, weights: Path, example: Path, out: Path) -> Any:
     from attar.export import to_onnx
     from attar.export.weights import load_weights
 
-    note = run / "result.json"
-    if not note.exists():
-        raise AttarError(
-            f"{run} has no result.json: the run is not finished. attar distill --resume"
-        )
-    result = json.loads(note.read_text("utf-8"))
+    result = result_of(run)
     model = _model(run, result, weights)
     load_weights(model, weights)
     return to_onnx(

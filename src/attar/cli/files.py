@@ -49,22 +49,24 @@ def check_free(out: Path, *, resume: bool | None = None) -> None:
 
 
 def onnx_of(word: str) -> Path:
-    """The ONNX file that a word names: itself, or the student of a run folder.
+    """What :func:`attar.export.runtime.load` reads: an ONNX file, that of a run, or a bundle.
 
     Raises:
         AttarError: If there is none.
     """
     path = existing(word, "the model")
+    if path.suffix.lower() == ".zip" or (path / "bundle.json").exists():
+        return path
     if path.is_dir():
         inside = path / "student.onnx"
         if not inside.exists():
             raise AttarError(
-                f"the folder {word} has no student.onnx. Name an .onnx file or the folder of a "
-                "finished run (attar distill --resume finishes one)."
+                f"the folder {word} has no student.onnx. Name an .onnx file, a bundle or the "
+                "folder of a finished run (attar distill --resume finishes one)."
             )
         return inside
     if path.suffix.lower() != ".onnx":
-        raise AttarError(f"the model must be an .onnx file or a run folder. Got {word}.")
+        raise AttarError(f"the model must be an .onnx file, a bundle or a run folder. Got {word}.")
     return path
 
 

@@ -15,7 +15,9 @@ _CHUNK = 4096
 
 
 def predict(
-    model: Annotated[str, typer.Argument(help="An .onnx file or a run folder.")],
+    model: Annotated[
+        str, typer.Argument(help="An .onnx file, a bundle (.zip or folder) or a run folder.")
+    ],
     data: Annotated[str, typer.Argument(help="Rows: a .csv, .parquet, .npy or .npz file.")],
     out: Annotated[
         Path | None, typer.Option(help="Write all predictions to this CSV file.")

@@ -18,6 +18,7 @@ from attar.experiment.arms import Run, Trainer
 from attar.experiment.measure import as_module, time_both
 from attar.experiment.progress import OnProgress, Progress
 from attar.experiment.result import ArmResult, Experiment, Trial, example_tensor
+from attar.export.about import code_fingerprint
 from attar.store import Store
 
 
@@ -144,7 +145,9 @@ def _facts(
         "fingerprints": {
             "teacher": stores["train"].manifest["teacher"],
             "train": splits.train.fingerprint(),
+            "validation": splits.validation.fingerprint(),
             "test": splits.test.fingerprint(),
+            "code": code_fingerprint(),
         },
         "versions": {
             "attar": attar.__version__,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -16,7 +17,7 @@ from attar.checks import AttarError
 from attar.evaluation import Comparison, Interval, Latency, Scores
 from attar.experiment.arms import Run, Setting
 from attar.experiment.summary import cells, markdown, summarise
-from attar.export import Export, to_onnx
+from attar.export import Export, ModelFile, to_onnx, write_bundle
 from attar.export.weights import save_weights
 from attar.files import write_text
 from attar.types import Data
@@ -198,6 +199,27 @@ class Experiment:
             columns=self.columns,
         )
 
+    def bundle(self, path: str | Path, *, weights: bool = True) -> Path:
+        """Write the student with its schema, scores, verdict and card: a ``.zip``, or a folder.
+
+        Args:
+            path: A name that ends in ``.zip``, or a folder that is not there yet.
+            weights: Put ``student.safetensors`` into it, too.
+
+        Raises:
+            AttarError: As :meth:`export` and :func:`attar.export.write_bundle`.
+        """
+        with tempfile.TemporaryDirectory() as scratch:
+            export = self.export(Path(scratch) / "student.onnx")
+            kept = Path(scratch) / "student.safetensors"
+            self._save_weights(kept)
+            return write_bundle(
+                path,
+                {"student": ModelFile(export.path, parity=_export(export))},
+                result=self.to_dict(),
+                weights=kept.read_bytes() if weights else None,
+            )
+
     def save(self, folder: str | Path) -> Path:
         """Write ``result.json``, ``summary.md``, the student as ONNX and as safetensors.
 
@@ -211,11 +233,7 @@ class Experiment:
             except AttarError as error:  # nothing of the experiment is lost for that
                 self.warnings.append(f"the student was not exported: {error}")
             np.save(folder / "example.npy", self.example.numpy(), allow_pickle=False)
-        save_weights(
-            self.student,
-            folder / "student.safetensors",
-            metadata={"name": self.student_name, "classes": json.dumps(self.test.classes)},
-        )
+        self._save_weights(folder / "student.safetensors")
         answers = folder / "answers"
         answers.mkdir(exist_ok=True)
         assert self.test.labels is not None
@@ -233,6 +251,13 @@ class Experiment:
             json.dumps(self.to_dict(), indent=1, allow_nan=False),
         )
         return folder
+
+    def _save_weights(self, path: Path) -> None:
+        save_weights(
+            self.student,
+            path,
+            metadata={"name": self.student_name, "classes": json.dumps(self.test.classes)},
+        )
 
     def _chosen(self) -> int:
         seeds = [run.seed for run in self.arms["distilled"].runs]

@@ -1,7 +1,7 @@
-"""A trained model becomes a file: ONNX with proof of parity, safetensors, and what reads them.
+"""A trained model becomes a file: ONNX with proof of parity, a bundle, and what reads them.
 
 Making a file needs torch; using one in production does not. So nothing is imported here before
-it is used: ``attar.export.runtime`` needs numpy and onnxruntime alone.
+it is used: ``attar.export.runtime`` and bundles need numpy and onnxruntime alone.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from attar.checks import need
 
 if TYPE_CHECKING:
     from attar.export.aware import quantize_aware
+    from attar.export.bundle import Bundle, ModelFile, read_bundle, write_bundle
     from attar.export.onnx import Export, to_onnx
     from attar.export.quantization import Cost, Quantized, quantize
     from attar.export.weights import load_weights, save_weights
@@ -29,15 +30,27 @@ _LAZY = {
     "to_onnx": "attar.export.onnx",
 }
 
+#: Public name -> the module that defines it; production has these too.
+_PLAIN = {
+    "Bundle": "attar.export.bundle",
+    "ModelFile": "attar.export.bundle",
+    "read_bundle": "attar.export.bundle",
+    "write_bundle": "attar.export.bundle",
+}
+
 __all__ = [
+    "Bundle",
     "Cost",
     "Export",
+    "ModelFile",
     "Quantized",
     "load_weights",
     "quantize",
     "quantize_aware",
+    "read_bundle",
     "save_weights",
     "to_onnx",
+    "write_bundle",
 ]
 
 
@@ -45,6 +58,8 @@ def __getattr__(name: str) -> Any:
     if name in _LAZY:
         need("torch", extra="train", purpose=f"attar.export.{name}")
         return getattr(importlib.import_module(_LAZY[name]), name)
+    if name in _PLAIN:
+        return getattr(importlib.import_module(_PLAIN[name]), name)
     if name == "runtime":
         return importlib.import_module("attar.export.runtime")
     raise AttributeError(f"module 'attar.export' has no attribute {name!r}")

@@ -28,17 +28,20 @@ NAMES = ("inputs", "logits", "probabilities")
 
 
 class WithProbabilities(nn.Module):
-    """The model with the two outputs that the file has."""
+    """The model with the two outputs that the file has, its logits divided by a temperature."""
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, model: nn.Module, temperature: float = 1.0) -> None:
         super().__init__()
         self.model = model
+        self.temperature = temperature
 
     def forward(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
         """``logits`` and ``probabilities``, ``[N, C]`` float32."""
         logits = dense_logits("export", ask(self.model, inputs))
         if logits.dtype != torch.float32:
             logits = logits.float()
+        if self.temperature != 1.0:  # else the graph has no node for it
+            logits = logits / self.temperature
         return logits, torch.softmax(logits, dim=1)
 
 

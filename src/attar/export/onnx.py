@@ -55,6 +55,7 @@ def to_onnx(
     classes: Sequence[str],
     metadata: Mapping[str, Any] | None = None,
     columns: Sequence[Mapping[str, Any]] | None = None,
+    temperature: float = 1.0,
     tolerance: float = 1e-4,
     margin: float = 2e-4,
 ) -> Export:
@@ -78,6 +79,10 @@ def to_onnx(
         metadata: Anything that JSON can hold, kept in the file: metrics, say.
         columns: How a table becomes ``inputs`` (:func:`attar.columns.describe_columns`), kept
             in the file, so that the student takes named columns.
+        temperature: Above 0. The file gives the model's logits divided by it
+            (:func:`attar.evaluation.fit_temperature`), and the probabilities of these: so
+            ``softmax(logits)`` are the ``probabilities``, here as in every file. The order of
+            the classes stays as it was.
         tolerance: The largest difference in a probability that is accepted.
         margin: Another class is accepted where the model's two likeliest classes differ by no
             more than this in probability.
@@ -104,12 +109,13 @@ def to_onnx(
     array([[0.953, 0.047],
            [0.269, 0.731]], dtype=float32)
     """
+    check_number(OWNER, "temperature", temperature, low=0.0, low_open=True)
     check_number(OWNER, "tolerance", tolerance, low=0.0)
     check_number(OWNER, "margin", margin, low=0.0)
-    properties = _properties(classes, metadata, columns)
+    properties = _properties(classes, metadata, columns, temperature)
     example = _checked_example(example, columns)
-    wrapper = WithProbabilities(_copy(model)).eval().requires_grad_(False)
-    logits = _reference(wrapper, example, len(classes))
+    wrapper = WithProbabilities(_copy(model), temperature).eval().requires_grad_(False)
+    logits = _reference(wrapper, example, len(classes)) / temperature
     data = to_bytes(trace(wrapper, example), properties, classes=len(classes))
     student = runtime.loads(data, name=OWNER)
     if student.rows is not None:
@@ -124,7 +130,9 @@ def to_onnx(
     return Export(path, len(data), difference, changed, len(example), OPSET)
 
 
-def _properties(classes: Sequence[str], metadata: Any, columns: Any) -> dict[str, str]:
+def _properties(
+    classes: Sequence[str], metadata: Any, columns: Any, temperature: float
+) -> dict[str, str]:
     """What the file says about itself; the keys that :mod:`attar.export.runtime` reads."""
     names = list(classes)
     if isinstance(classes, str) or not all(isinstance(name, str) for name in names):
@@ -135,7 +143,7 @@ def _properties(classes: Sequence[str], metadata: Any, columns: Any) -> dict[str
         raise AttarError(
             f"{OWNER}: classes must be at least two different names. Got {str(names)[:100]}."
         )
-    values = {"attar.classes": json.dumps(names)}
+    values = {"attar.classes": json.dumps(names), "attar.temperature": json.dumps(temperature)}
     for name, value in (("metadata", metadata), ("columns", columns)):
         if value is not None:
             values[f"attar.{name}"] = as_json(OWNER, name, value)

@@ -34,20 +34,29 @@ _DTYPES = {
 }
 
 
-def load(path: str | Path, *, threads: int | None = None) -> Student:
-    """Read a model from an ONNX file.
+def load(path: str | Path, *, role: str | None = None, threads: int | None = None) -> Student:
+    """Read a model from an ONNX file, or from a bundle.
 
     Args:
         path: A single file, as :func:`attar.export.to_onnx` writes it. Other ONNX classifiers
-            with one input work too: their classes are then ``"0"`` to ``"C-1"``.
+            with one input work too: their classes are then ``"0"`` to ``"C-1"``. Or a bundle:
+            its folder or its ``.zip``, every file of which is held against its hash.
+        role: Which model of a bundle; its first one, the student, by default.
         threads: Threads for one call, 1 or more; None takes all cores. One is best for small
             students and for servers that answer many callers at once.
 
     Raises:
         AttarError: If the file does not exist, is no ONNX model or only a part of one, keeps
-            weights in another file, or does not look like a classifier.
+            weights in another file, or does not look like a classifier; if a bundle was changed,
+            is not whole or of a newer format, or has no such role.
     """
     path = Path(path)
+    if path.is_dir() or path.suffix.lower() == ".zip":
+        from attar.export.bundle import read_bundle
+
+        return read_bundle(path).load(role, threads=threads)
+    if role is not None:
+        raise AttarError(f"load: role= chooses a model of a bundle. Got the single file {path}.")
     try:
         data = path.read_bytes()
     except OSError as error:
@@ -85,6 +94,9 @@ class Student:
         columns: How named columns become the model's numbers (:mod:`attar.columns`); None where
             the model takes arrays alone.
         version: The version of Attar that exported the model; None for other models.
+        temperature: What its logits were divided by to calibrate it, 1 where they were not;
+            None for other models.
+        bundle: The content of ``bundle.json``; None for a single file.
     """
 
     def __init__(self, session: Any, name: str) -> None:
@@ -102,12 +114,29 @@ class Student:
         self.metadata: dict[str, Any] = _property(name, properties, "attar.metadata") or {}
         self.columns: list[dict[str, Any]] | None = _property(name, properties, "attar.columns")
         self.version: str | None = properties.get("attar.version")
+        self.temperature: float | None = _property(name, properties, "attar.temperature")
+        self.bundle: dict[str, Any] | None = None
         self._names = np.array(self.classes)
         self._floating = self._dtype.kind == "f"
 
     def __repr__(self) -> str:
         shape = _shape((self.rows, *self.input_shape))
         return f"Student({self._owner!r}, input {shape}, {len(self.classes)} classes)"
+
+    def tensors(self) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+        """Name, dtype and shape of each input and output; None for a length that may vary."""
+        inputs, outputs = (
+            [
+                {
+                    "name": value.name,
+                    "dtype": _DTYPES.get(value.type, value.type),
+                    "shape": [size if isinstance(size, int) else None for size in value.shape],
+                }
+                for value in values
+            ]
+            for values in (self._session.get_inputs(), self._session.get_outputs())
+        )
+        return inputs, outputs
 
     def predict(self, x: Any) -> NDArray[np.str_]:
         """The name of the likeliest class of each row, ``[N]``.

@@ -36,7 +36,7 @@ def save_weights(
     data = safetensors.save(
         tensors, metadata={"attar.version": attar.__version__, "attar.metadata": text}
     )
-    write_whole("save_weights", Path(path), data)
+    write_whole("save_weights", Path(path), _settled(data))
 
 
 def load_weights(model: nn.Module, path: str | Path) -> dict[str, Any]:
@@ -67,6 +67,16 @@ def load_weights(model: nn.Module, path: str | Path) -> dict[str, Any]:
     )
     model.load_state_dict(tensors)
     return metadata
+
+
+def _settled(data: bytes) -> bytes:
+    """The same file with its metadata in a fixed order: the library writes it in any."""
+    size = int.from_bytes(data[:8], "little")
+    header = json.loads(data[8 : 8 + size])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)  # as the format asks, so that the numbers stay aligned
+    return len(text).to_bytes(8, "little") + text + data[8 + size :]
 
 
 def _state(owner: str, model: nn.Module) -> dict[str, Tensor]:

@@ -1,0 +1,227 @@
+"""The model card of a bundle: what a person wants to know before using it, as Markdown."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+#: How the arms are called, in the order of the table.
+_ARMS = {
+    "hard": "hard labels",
+    "smoothed": "smoothed labels",
+    "pseudo": "pseudo-labels",
+    "distilled": "distilled",
+}
+
+
+def model_card(manifest: Mapping[str, Any]) -> str:
+    """The card, with the front matter that the Hugging Face Hub reads.
+
+    Args:
+        manifest: The content of ``bundle.json``; ``files`` and ``digest`` are not needed.
+    """
+    parts = [
+        _front(manifest),
+        f"# {manifest['name']}",
+        _what(manifest),
+        *_verdict(manifest),
+        *_scores(manifest),
+        *_origin(manifest),
+        _limits(manifest),
+        _use(manifest),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _front(manifest: Mapping[str, Any]) -> str:
+    """YAML between two rules; a JSON text is a YAML text, whatever is in it."""
+    kind = _pipeline(manifest)
+    lines = [
+        "---",
+        "library_name: onnx",
+        f"pipeline_tag: {kind}",
+        "tags:",
+        "- knowledge-distillation",
+        "- onnx",
+        "- attar",
+    ]
+    student = (manifest["scores"] or {}).get("student") or {}
+    named = {"accuracy": "accuracy", "nll": "nll", "brier": "brier_score", "ece": "ece"}
+    found = [(kind_, student[name]) for name, kind_ in named.items() if name in student]
+    if found:
+        lines += [
+            "metrics:",
+            *[f"- {metric}" for metric, _ in found],
+            "model-index:",
+            f"- name: {json.dumps(manifest['name'])}",
+            "  results:",
+            "  - task:",
+            f"      type: {kind}",
+            "    dataset:",
+            "      name: held-out test rows",
+            "      type: test",
+            "    metrics:",
+        ]
+        for metric, value in found:
+            lines += [f"    - type: {metric}", f"      value: {json.dumps(value)}"]
+    return "\n".join([*lines, "---"])
+
+
+def _pipeline(manifest: Mapping[str, Any]) -> str:
+    if manifest["task"] == "regression":
+        return "tabular-regression"
+    picture = len(manifest["input"]["shape"]) == 4
+    return "image-classification" if picture else "tabular-classification"
+
+
+def _what(manifest: Mapping[str, Any]) -> str:
+    row, teacher = manifest["input"], manifest["teacher"]
+    classes = manifest["classes"]
+    shape = ", ".join("any" if size is None else str(size) for size in row["shape"][1:])
+    named = f"{len(classes)} classes: {', '.join(_plain(name) for name in classes[:20])}"
+    if len(classes) > 20:
+        named += f" and {len(classes) - 20} more"
+    taught = "" if teacher is None else f", a student of {_plain(teacher['name'])}"
+    columns = ""
+    if row["columns"] is not None:
+        names = ", ".join(_plain(column["name"]) for column in row["columns"])
+        columns = f" They are made from the columns {names}."
+    return (
+        f"A classifier in ONNX{taught}. It takes rows of [{shape}] {row['dtype']} numbers and "
+        f"tells {named}.{columns} "
+        + (
+            "Normalisation is inside the graph: rows go in as they are."
+            if row["preprocessing"]["inside"]
+            else "Rows go in as they did when it was exported."
+        )
+    )
+
+
+def _verdict(manifest: Mapping[str, Any]) -> list[str]:
+    verdict = manifest["verdict"]
+    if verdict is None:
+        return []
+    warnings = [f"- Warning: {text}" for text in verdict.get("warnings", ())]
+    text = f"**{verdict['verdict']}.** {verdict['sentence']}"
+    return ["## Did the teacher help?", text, *(["\n".join(warnings)] if warnings else [])]
+
+
+def _scores(manifest: Mapping[str, Any]) -> list[str]:
+    scores = manifest["scores"]
+    if scores is None:
+        return []
+    head = ["on the test rows", "accuracy %", "NLL", "Brier", "ECE %", "worst class %", "seeds"]
+    lines = [head, [":---", *["---:"] * 6]]
+    if scores["teacher"] is not None:
+        lines.append(["teacher", *_cells(scores["teacher"], {}), ""])
+    for name, arm in sorted(scores["arms"].items(), key=lambda item: _place(item[0])):
+        spread = arm.get("standard_deviation") or {}
+        cells = _cells(arm["mean"], spread)
+        lines.append([f"student: {_ARMS.get(name, name)}", *cells, str(arm["seeds"])])
+    if scores["student"] is not None:
+        lines.append(["**the student in this bundle**", *_cells(scores["student"], {}), ""])
+    table = "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+    parts = ["## Scores", table, "Arms: mean ± standard deviation over the seeds."]
+    return [*parts, *_calibration(manifest)]
+
+
+def _cells(scores: Mapping[str, Any], spread: Mapping[str, Any]) -> list[str]:
+    wanted = [("accuracy", 100, 2), ("nll", 1, 3), ("brier", 1, 3), ("ece", 100, 1)]
+    cells = []
+    for name, scale, digits in [*wanted, ("worst_class_accuracy", 100, 1)]:
+        value, by = scores.get(name), spread.get(name)
+        cell = "" if value is None else f"{scale * value:.{digits}f}"
+        cells.append(cell if by is None or not cell else f"{cell} ± {scale * by:.{digits}f}")
+    return cells
+
+
+def _place(arm: str) -> int:
+    order: Sequence[str] = list(_ARMS)
+    return order.index(arm) if arm in order else len(order)
+
+
+def _calibration(manifest: Mapping[str, Any]) -> list[str]:
+    found = manifest["calibration"]
+    if found is None or "test" not in found:
+        return []
+    inside = manifest["models"][0]["temperature"] not in (None, 1)
+    before, after = found["test"]["before"], found["test"]["after"]
+    state = (
+        "is inside the graph, so probabilities are calibrated; the scores above are from before"
+        if inside
+        else "is not applied in this file"
+    )
+    return [
+        f"A temperature of {found['temperature']:.3f}, fitted on validation, {state}. On test it "
+        f"changes ECE from {100 * before['ece']:.1f} to {100 * after['ece']:.1f} % and NLL from "
+        f"{before['nll']:.3f} to {after['nll']:.3f}; the predicted classes stay the same."
+    ]
+
+
+def _origin(manifest: Mapping[str, Any]) -> list[str]:
+    lines = []
+    teacher, data, code = manifest["teacher"], manifest["data"], manifest["code"]
+    if teacher is not None:
+        size = teacher.get("parameters")
+        lines.append(
+            f"- Teacher: {_plain(teacher['name'])}"
+            + (f", {size:,} parameters" if size else "")
+            + f"; fingerprint `{teacher['fingerprint']}`."
+        )
+    if data is not None:
+        rows = ", ".join(f"{count:,} {name}" for name, count in data["rows"].items())
+        prints = ", ".join(f"{name} `{value}`" for name, value in data["fingerprints"].items())
+        lines.append(f"- Data: {rows} rows; fingerprints: {prints}.")
+    made = f"- Made with Attar {code['attar']}"
+    lines.append(made + (f", {manifest['created']}." if manifest["created"] else "."))
+    for model in manifest["models"]:
+        line = f"- `{model['path']}` ({model['role']}): {model['bytes']:,} bytes, "
+        line += f"{model['precision']}"
+        parity = model["parity"]
+        if parity is not None:
+            line += (
+                f"; on {parity['rows_checked']:,} real rows its probabilities differ from the "
+                f"trained model's by at most {parity['max_probability_difference']:.1e}"
+            )
+        lines.append(line + ".")
+    return ["## Where it comes from", "\n".join(lines)]
+
+
+def _limits(manifest: Mapping[str, Any]) -> str:
+    lines = [
+        "- Scores hold for rows like the test rows. On rows of another kind it still answers, "
+        "with as much confidence.",
+        "- It can be no better than what its teacher and labels knew; it inherits their errors.",
+        "- It knows the classes above and no others, and has no answer for `none of these`.",
+    ]
+    if manifest["input"]["columns"] is not None:
+        lines.append(
+            "- A category that was not there in training is refused, a missing number too."
+        )
+    if manifest["scores"] is None:
+        lines.append("- Written without an experiment: nothing is known of its scores.")
+    return "## Limits\n\n" + "\n".join(lines)
+
+
+def _use(manifest: Mapping[str, Any]) -> str:
+    columns = manifest["input"]["columns"]
+    rows = "rows" if columns is None else "table"
+    first = manifest["models"][0]
+    outputs = ", ".join(f"`{output['name']}`" for output in first["outputs"])
+    return f"""## How to use it
+
+```python
+from attar.export import runtime  # pip install attar: numpy and onnxruntime, nothing that trains
+
+student = runtime.load("the folder or the zip of this bundle")
+student.predict({rows}), student.predict_proba({rows})
+```
+
+Any ONNX runtime reads `model.onnx` too: input `{first["inputs"][0]["name"]}`, outputs {outputs}.
+`bundle.json` holds the schema of the input, the scores and the SHA-256 of every file."""
+
+
+def _plain(text: str) -> str:
+    """A name inside a line of Markdown: on one line, and without meaning to it."""
+    return "".join(f"\\{c}" if c in "\\`*_[]<>|#" else c for c in " ".join(text.split()))
