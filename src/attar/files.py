@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -29,9 +30,9 @@ def write_whole(owner: str, path: Path, data: bytes | Callable[[BinaryIO], objec
     if path.is_dir():
         raise AttarError(f"{owner}: path must name a file. Got the folder {path}.")
     path.parent.mkdir(parents=True, exist_ok=True)
-    # The process number keeps two writers of one path apart. Not `tempfile`: its files are
-    # readable by their owner alone, and the model would stay so.
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    # The name keeps two writers of one path apart, also on two machines. Not `tempfile`: its
+    # files are readable by their owner alone, and the model would stay so.
+    temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
     try:
         with temporary.open("wb") as file:
             if callable(data):

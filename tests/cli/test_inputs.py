@@ -138,9 +138,9 @@ def test_a_skops_file_is_loaded_with_the_types_that_were_named_and_no_others(tmp
 
 
 def test_a_folder_is_a_store_or_a_run_by_what_lies_in_it(tmp_path):
-    (tmp_path / "manifest.json").touch()
+    (tmp_path / "store.json").touch()
     assert teachers.TeacherWord.of(str(tmp_path)).form == "store"
-    (tmp_path / "manifest.json").rename(tmp_path / "student.onnx")
+    (tmp_path / "store.json").rename(tmp_path / "student.onnx")
     assert teachers.TeacherWord.of(str(tmp_path)).path == tmp_path / "student.onnx"
     (tmp_path / "student.onnx").unlink()
     with pytest.raises(AttarError, match=r"no student\.onnx"):

@@ -253,11 +253,11 @@ def test_label_keeps_the_logits_and_a_second_call_asks_nobody(work):
     expected = [[2.0, 1.0], [2.0, 4.0], [0.0, 6.0], [2.0, 1.0]]
     assert store.logits(torch.arange(4)).tolist() == expected
     assert store.classes == CLASSES
-    before = (work / "store" / "manifest.json").stat().st_mtime_ns
+    before = (work / "store" / "store.json").stat().st_mtime_ns
     code, out, err = attar(*words)
     assert (code, err) == (0, "")
     assert out == "4 rows in store, which was finished already\n"
-    assert (work / "store" / "manifest.json").stat().st_mtime_ns == before
+    assert (work / "store" / "store.json").stat().st_mtime_ns == before
 
 
 def test_label_goes_on_where_it_was_stopped(work, monkeypatch):
@@ -281,7 +281,7 @@ def test_label_goes_on_where_it_was_stopped(work, monkeypatch):
     assert code == 0, err
     assert out.startswith("16 rows in store")
     store = Store.open("store")
-    assert store.manifest["dtype"] == "float16"
+    assert store.encoding.name == "float16"
     assert store.logits(torch.arange(16)).flatten().tolist() == [10.0 * x for x in range(32)]
 
 

@@ -47,7 +47,7 @@ class TeacherWord:
         if suffix in (".onnx", ".skops"):
             return cls(word, suffix[1:], existing(word, "the teacher"))
         if path.is_dir():
-            if (path / "manifest.json").exists() or (path / "job.json").exists():
+            if (path / "store.json").exists():
                 return cls(word, "store", path)
             return cls(word, "onnx", onnx_of(word))
         if OBJECT.fullmatch(word) and not path.exists():
@@ -138,7 +138,7 @@ def check_teacher(word: TeacherWord, loaded: Any, data: Data) -> None:
             )
     elif word.form == "store":
         classes = loaded.classes
-        if loaded.manifest["data"]["fingerprint"] != data.fingerprint():
+        if not loaded.describes(data):
             raise AttarError(
                 f"the store {word.word} was made from other rows than this data. Give the file "
                 "that was labelled, with the same --label, --shift and --views, or label this one: "

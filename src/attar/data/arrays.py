@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from attar.checks import AttarError
+from attar.data import fingerprints
 from attar.data.array_checks import (
     Inputs,
     check_indices,
@@ -20,7 +21,6 @@ from attar.data.array_checks import (
     checked_weights,
     view_offsets,
 )
-from attar.data.fingerprints import fingerprint
 from attar.data.views import Views
 from attar.types import UNLABELLED, Batch
 
@@ -176,7 +176,6 @@ class ArrayData:
         """The same rows with other views; None for the rows alone."""
         other = copy.copy(self)
         other.views = checked_views(views, self.inputs)
-        other._fingerprint = None
         return other
 
     def with_labels(
@@ -190,10 +189,14 @@ class ArrayData:
 
     def fingerprint(self) -> str:
         """A hash of inputs, row numbers and the definition of the views; not of the labels."""
+        return fingerprints.with_views(self.contents_fingerprint(), self.views)
+
+    def contents_fingerprint(self) -> str:
+        """A hash of inputs and row numbers, whatever their views."""
         if self._fingerprint is None:
             named = self.inputs if isinstance(self.inputs, Mapping) else {"inputs": self.inputs}
             parts = [(n, x.dtype, tuple(x.shape), [x]) for n, x in sorted(named.items())]
-            self._fingerprint = fingerprint(parts, self.rows, self.views)
+            self._fingerprint = fingerprints.contents(parts, self.rows)
         return self._fingerprint
 
 

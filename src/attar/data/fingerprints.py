@@ -15,8 +15,8 @@ from attar.data.views import Views
 Part = tuple[str, torch.dtype, tuple[int, ...], Iterable[Tensor]]
 
 
-def fingerprint(parts: Iterable[Part], rows: Tensor, views: Views | None) -> str:
-    """Hash inputs, row numbers and the definition of the views; 32 hexadecimal digits.
+def contents(parts: Iterable[Part], rows: Tensor) -> str:
+    """Hash inputs and row numbers; 32 hexadecimal digits.
 
     Labels are left out: the teacher does not see them. The same contents have the same
     fingerprint in memory and read piece by piece.
@@ -28,8 +28,13 @@ def fingerprint(parts: Iterable[Part], rows: Tensor, views: Views | None) -> str
             digest.update(_bytes(piece))
     digest.update(b"rows;")
     digest.update(_bytes(rows))
-    digest.update(f"views:{'' if views is None else views.definition}".encode())
     return digest.hexdigest()
+
+
+def with_views(contents: str, views: Views | None) -> str:
+    """The hash of contents, and of what the views make of them."""
+    text = f"{contents};views:{'' if views is None else views.definition}"
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
 
 def _bytes(tensor: Tensor) -> Any:

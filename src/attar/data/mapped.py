@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from attar.checks import AttarError, check_finite
+from attar.data import fingerprints
 from attar.data.array_checks import (
     check_indices,
     checked_labels,
@@ -16,7 +17,6 @@ from attar.data.array_checks import (
     checked_views,
     view_offsets,
 )
-from attar.data.fingerprints import fingerprint
 from attar.data.views import Views
 from attar.types import UNLABELLED, Batch
 
@@ -120,7 +120,6 @@ class MappedData:
         """The same rows with other views; None for the rows alone."""
         other = copy.copy(self)
         other.views = checked_views(views, torch.empty(0, 0))
-        other._fingerprint = None
         return other
 
     def with_labels(
@@ -134,11 +133,15 @@ class MappedData:
 
     def fingerprint(self) -> str:
         """The hash that the same rows have in memory. Reads all of them, the first time."""
+        return fingerprints.with_views(self.contents_fingerprint(), self.views)
+
+    def contents_fingerprint(self) -> str:
+        """A hash of inputs and row numbers, whatever their views."""
         if self._fingerprint is None:
             first = self._read(self._positions[:1].tolist())
             shape = (len(self), *first.shape[1:])
             parts = [("inputs", first.dtype, shape, self._pieces())]
-            self._fingerprint = fingerprint(parts, self.rows, self.views)
+            self._fingerprint = fingerprints.contents(parts, self.rows)
         return self._fingerprint
 
     def _pieces(self) -> Iterator[Tensor]:

@@ -121,8 +121,13 @@ class Views:
     @property
     def definition(self) -> str:
         """What the views are, as a line of text that enters the data's fingerprint."""
+        return f"{self.family}, {self.count} of them"
+
+    @property
+    def family(self) -> str:
+        """What makes them, whatever their number: a view stays the same when others are added."""
         names = ", ".join(_name(transform) for transform in self.transforms)
-        return f"Views([{names}], {self.count}, seed={self.seed})"
+        return f"Views([{names}], seed={self.seed})"
 
     def __call__(self, inputs: Tensor, ids: Tensor) -> Tensor:
         """The inputs ``[B, ...]`` in the views that their ids ``[B]`` name.

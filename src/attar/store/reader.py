@@ -1,8 +1,10 @@
-"""A finished store: soft targets by id."""
+"""A store, opened: what any of its teachers said, by id."""
 
 from __future__ import annotations
 
+import functools
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,29 +14,29 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from attar.checks import AttarError
-from attar.store import layout
-from attar.types import VIEW
-
-# A table with one entry a row number is the fastest way from a row to its position. It is made
-# when the row numbers are dense enough for it: 32 MiB are always granted.
-_TABLE_ALWAYS = 4 * 2**20
-_TABLE_FACTOR = 8
-
-#: Stands in a table for "no such row"; any position made from it is out of range.
-_NOWHERE = -(2**62)
+from attar.store import description, folder, layout
+from attar.store.asking import identity
+from attar.store.encodings import Encoding
+from attar.store.layer import Layer
+from attar.store.places import place_of
+from attar.types import VIEW, Data
 
 
 class Store:
-    """What a teacher said about each input, memory-mapped and found by id.
+    """What teachers said about each input, found by id.
 
     Made by :meth:`open` or by :func:`attar.store.label`. It keeps logits, never probabilities
-    at one temperature: the temperature belongs to the loss.
+    at one temperature: the temperature belongs to the loss. Opening reads little, whatever the
+    size: answers are mapped into memory as they are asked for, and each block of them is
+    compared with its checksum once, before its values reach anyone.
+
+    Several teachers may have been asked. Then :meth:`teacher` gives the part of one, and only
+    that has logits. A store can be sent to another process: it is opened again there.
 
     Attributes:
-        path: The folder.
-        ids: ``[N]`` int64, the inputs that were labelled, in the order of the rows on disk.
+        path: The folder, or the address.
         classes: The name of each class, in the order of the logits.
-        manifest: What ``manifest.json`` says, as plain values.
+        teachers: The names of the teachers that were asked.
 
     Example:
         >>> import tempfile, torch, attar.store
@@ -49,160 +51,230 @@ class Store:
                 [10., 20.]])
     """
 
-    def __init__(self, path: Path, manifest: layout.Manifest) -> None:
-        count, _ = manifest.shape
+    def __init__(self, path: str | Path, layers: Sequence[Layer]) -> None:
         self.path = path
-        self.classes = manifest.classes
-        self.manifest: dict[str, Any] = layout.manifest_to_json(manifest)
-        self._sums = {
-            layout.LOGITS: manifest.logits_sha256,
-            layout.IDS: manifest.ids_sha256,
-        }
-        logits = layout.map_array(
-            path / layout.LOGITS, dtype=layout.DTYPES[manifest.job.dtype], shape=manifest.shape
-        )
-        ids = layout.map_array(path / layout.IDS, dtype=layout.ID_DTYPE, shape=(count,))
-        self.ids: Tensor = torch.from_numpy(np.array(ids, dtype=np.int64))
-        self._logits = torch.from_numpy(logits)
-        self._half = manifest.job.dtype == "float16"
-        self._index()
+        self.layers = tuple(layers)
+        self.classes = layers[0].about.classes
+        self.teachers = tuple(dict.fromkeys(layer.about.teacher.name for layer in layers))
 
     @classmethod
     def open(cls, path: str | Path) -> Store:
-        """Open a finished store.
+        """Open a store, with what is finished in it.
 
-        Reads the manifest, the headers and the ids; the logits stay on the disk until asked for.
+        Args:
+            path: A folder, or an address of fsspec. Files of an address are copied to this
+                machine as they are touched; see :class:`attar.store.places.RemotePlace`.
 
         Raises:
-            AttarError: If the folder is no finished store, is torn, is from a newer Attar, or
-                holds anything else than its manifest promises.
+            AttarError: If nothing is finished there, a file is torn or missing, a description is
+                damaged, from a newer Attar, or lies about itself.
         """
-        folder = Path(path)
-        if not folder.is_dir():
-            raise AttarError(f"Store.open: {folder} is no folder. label() makes a store.")
-        if not (folder / layout.MANIFEST).exists() and (folder / layout.JOB).exists():
+        place = place_of(path)
+        layers = [Layer(place, about) for about in folder.descriptions(place) if about.data.views]
+        if not layers:
             raise AttarError(
-                f"Store.open: {folder} is not finished. Run the same label() again: it goes on "
-                f"where it stopped."
+                f"Store.open: {place.address} is not finished. Run the same label() again: it "
+                f"goes on where it stopped."
             )
-        return cls(folder, layout.read_manifest(folder))
+        return cls(path, layers)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _reopen, (self.path, tuple(layer.name for layer in self.layers))
+
+    def teacher(self, name: str) -> Store:
+        """The part of one teacher.
+
+        Raises:
+            AttarError: If no teacher of this name was asked.
+        """
+        layers = [layer for layer in self.layers if layer.about.teacher.name == name]
+        if not layers:
+            raise AttarError(
+                f"Store.teacher: {self.path} knows {', '.join(map(repr, self.teachers))}. Got "
+                f"{name!r}."
+            )
+        return Store(self.path, layers)
+
+    def _only(self, owner: str) -> Sequence[Layer]:
+        if len(self.teachers) > 1:
+            raise AttarError(
+                f"{owner}: {self.path} holds what {len(self.teachers)} teachers said. Choose one, "
+                f"store.teacher({self.teachers[0]!r}), or combine them: as_teacher(store)."
+            )
+        return self.layers
 
     @property
+    def manifest(self) -> dict[str, Any]:
+        """What the description of its first layer says, as plain values."""
+        layer = self._only("Store.manifest")[0]
+        return description.to_json(layer.about)
+
+    @property
+    def encoding(self) -> Encoding:
+        """How the rows are kept."""
+        return self._only("Store.encoding")[0].about.encoding
+
+    @functools.cached_property
+    def ids(self) -> Tensor:
+        """``[N]`` int64, the inputs that were labelled, in the order of the rows on disk.
+
+        Made when it is asked for: eight bytes an input.
+        """
+        layers = self._only("Store.ids")
+        return torch.from_numpy(np.concatenate([layer.ids() for layer in layers]))
+
+    @functools.cached_property
     def fingerprint(self) -> str:
-        """The hash of what the store holds: ids, logits and class names."""
-        sums = self.manifest["sha256"]
-        text = "\0".join([sums["logits"], sums["ids"], *self.classes])
-        return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+        """The hash of what the store holds: ids, answers and class names."""
+        digest = hashlib.sha256("\0".join(self.classes).encode("utf-8", "surrogatepass"))
+        for layer in self.layers:
+            digest.update(f"\n{layer.name} {layer.views} {layer.about.encoding}\n".encode())
+            digest.update(layer.sums().tobytes())
+        return digest.hexdigest()
 
     def __len__(self) -> int:
-        return len(self.ids)
+        return sum(layer.count for layer in self._only("len(store)"))
 
     def __repr__(self) -> str:
-        dtype, name = self.manifest["dtype"], self.manifest["teacher"]["name"]
-        return f"Store({str(self.path)!r}: {len(self)} x {len(self.classes)} {dtype}, by {name!r})"
+        said = ", ".join(
+            f"{layer.count} x {len(self.classes)} {layer.about.encoding.name}, by "
+            f"{layer.about.teacher.name!r}"
+            for layer in self.layers
+        )
+        return f"Store({str(self.path)!r}: {said})"
+
+    def describes(self, data: Data) -> bool:
+        """Whether these very rows were labelled, in as many of these very views or more."""
+        fingerprint, transforms = identity(data)
+        return any(
+            layer.about.data.fingerprint == fingerprint
+            and layer.views >= data.view_count
+            and (data.view_count == 1 or layer.about.data.transforms == transforms)
+            for layer in self.layers
+        )
 
     def verify(self) -> None:
-        """Read both arrays and compare them with the checksums of the manifest.
+        """Read everything and compare it with its checksums.
 
         Raises:
-            AttarError: If a file is not what was written.
+            AttarError: If a block is not what was written; all of them are named.
         """
-        for name, expected in self._sums.items():
-            found = layout.sha256(self.path / name)
-            if found != expected:
-                raise AttarError(
-                    f"Store: {self.path / name} is not what was written: SHA-256 {expected[:12]} "
-                    f"expected, {found[:12]} found. Delete the folder and label again."
-                )
+        found = [damage for layer in self.layers for damage in layer.damage()]
+        if found:
+            shown = "; ".join(map(str, found[:5])) + ("; ..." if len(found) > 5 else "")
+            raise AttarError(
+                f"Store: {len(found)} blocks in {self.path} are not what was written: {shown}. "
+                f"`attar store repair` asks the teacher for these rows again."
+            )
 
-    def logits(self, ids: Tensor) -> Tensor:
+    def logits(self, ids: Tensor, *, dtype: torch.dtype = torch.float32) -> Tensor:
         """What the teacher said about these inputs.
 
         Args:
             ids: ``[B]`` int64, ``view * VIEW + row``, in any order, repeated or not.
+            dtype: What comes back. float16 is the fastest for a store of float16.
 
         Returns:
-            ``[B, C]`` float32 on the device of ``ids``. The look-up itself is made on the CPU.
+            ``[B, C]`` on the device of ``ids``. The look-up itself is made on the CPU.
 
         Raises:
-            AttarError: If an id is not in the store; the message names the first.
+            AttarError: If an id is not in the store (the message names the first), or stands in
+                a damaged block (the block is named).
         """
-        if ids.dtype is not torch.int64 or ids.ndim != 1:
-            raise AttarError(
-                f"Store.logits: ids must be int64 of shape [B]. Got {ids.dtype} of shape "
-                f"{tuple(ids.shape)}."
-            )
-        wanted = ids if ids.is_cpu else ids.cpu()
-        try:
-            # A missing id becomes a position out of range, which index_select refuses: the
-            # check costs nothing.
-            found = self._logits.index_select(0, self._positions(wanted))
-        except IndexError:
-            raise self._missing(wanted) from None
-        if self._half:
-            found = found.float()
+        layers = self._only("Store.logits")
+        wanted = self._wanted("Store.logits", ids)
+        if len(layers) == 1:
+            found = self._dense(layers[0], self._flat(wanted))
+        else:
+            found = torch.empty(len(wanted), len(self.classes))
+            for layer, where, flat in self._parts(wanted):
+                found[torch.from_numpy(where)] = self._dense(layer, flat).float()
+        if found.dtype is not dtype:
+            found = found.to(dtype)
         return found if ids.is_cpu else found.to(ids.device)
 
-    def _index(self) -> None:
-        """Choose how an id is turned into a position; check that no id stands twice."""
-        ids = self.ids.numpy()
-        if ids.min() < 0:
-            raise AttarError(f"Store: {self.path / layout.IDS} holds a negative id.")
-        self._identity = bool(ids[0] == 0 and ids[-1] == len(ids) - 1 and (np.diff(ids) == 1).all())
-        self._table: Tensor | None = None
-        if self._identity:
-            return
-        # label() writes whole views, one after the other: then an id's position is
-        # view * rows + (position of the row).
-        rows = ids[ids < VIEW]
-        count = len(rows)
-        grid = count > 0 and len(ids) % count == 0
-        if grid:
-            views = np.arange(len(ids) // count, dtype=np.int64)[:, None] * VIEW
-            grid = bool((ids.reshape(-1, count) == views + rows).all())
-        if grid:
-            low = int(rows.min())
-            span = int(rows.max()) - low + 1
-            if span <= max(_TABLE_ALWAYS, _TABLE_FACTOR * count):
-                table = np.full(span, _NOWHERE, dtype=np.int64)
-                table[rows - low] = np.arange(count)
-                self._refuse_repeated(int((table >= 0).sum()), count)
-                self._low, self._row_count = low, count
-                self._one_view = count == len(ids)
-                self._table = torch.from_numpy(table)
-                return
-        self._order = torch.from_numpy(np.argsort(ids, kind="stable"))
-        self._sorted = self.ids[self._order]
-        self._refuse_repeated(len(np.unique(ids)), len(ids))
+    def targets(self, ids: Tensor) -> Any:
+        """What the teacher said about these inputs, as the losses take it.
 
-    def _refuse_repeated(self, different: int, count: int) -> None:
-        if different != count:
+        Args:
+            ids: ``[B]`` int64, as in :meth:`logits`.
+
+        Returns:
+            ``[B, C]`` float32 where every logit is kept; sparse targets where only some are. On
+            the device of ``ids``.
+
+        Raises:
+            AttarError: As :meth:`logits`; or where the inputs stand in several layers that keep
+                only some logits.
+        """
+        layers = self._only("Store.targets")
+        if layers[0].about.encoding.plain is not None:
+            return self.logits(ids)
+        wanted = self._wanted("Store.targets", ids)
+        records = np.empty(len(wanted), dtype=layers[0].about.encoding.record)
+        if len({layer.about.encoding for layer in layers}) > 1:
             raise AttarError(
-                f"Store: {self.path / layout.IDS} must name every input once. {count - different} "
-                f"ids stand there again."
+                f"Store.targets: {self.path} keeps its rows in several encodings. Label them in "
+                f"one, or ask for logits."
             )
+        for layer, where, flat in self._parts(wanted):
+            records[where] = layer.records(flat)
+        found = layers[0].about.encoding.decode(records)
+        return found if ids.is_cpu else found.to(ids.device)
 
-    def _positions(self, ids: Tensor) -> Tensor:
-        """``[B]`` int64 positions; out of range, or an IndexError, for a missing id."""
-        if self._identity:
-            return ids
-        if self._table is not None:
-            if self._one_view:
-                return self._table.index_select(0, ids - self._low if self._low else ids)
-            rows = ids & (VIEW - 1)
-            if self._low:
-                rows.sub_(self._low)
-            return self._table.index_select(0, rows).add_(ids >> 40, alpha=self._row_count)
-        place = torch.searchsorted(self._sorted, ids).clamp_(max=len(self._sorted) - 1)
-        if not torch.equal(self._sorted.index_select(0, place), ids):
-            raise IndexError
-        return self._order.index_select(0, place)
+    def _wanted(self, owner: str, ids: Tensor) -> NDArray[np.int64]:
+        if ids.dtype is not torch.int64 or ids.ndim != 1:
+            raise AttarError(
+                f"{owner}: ids must be int64 of shape [B]. Got {ids.dtype} of shape "
+                f"{tuple(ids.shape)}."
+            )
+        wanted: NDArray[np.int64] = (ids if ids.is_cpu else ids.cpu()).numpy()
+        return wanted
 
-    def _missing(self, ids: Tensor) -> AttarError:
-        there: NDArray[np.bool_] = np.isin(ids.numpy(), self.ids.numpy())
-        first = int(ids[int(np.argmin(there))])
+    @staticmethod
+    def _dense(layer: Layer, flat: NDArray[np.int64]) -> Tensor:
+        encoding = layer.about.encoding
+        if encoding.plain is not None:
+            return layer.plain(flat)
+        return encoding.dense(layer.records(flat))
+
+    def _flat(self, ids: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Places ``[B]`` in the only layer."""
+        flat = self.layers[0].flat(ids)
+        if len(flat) and int(flat.min()) < 0:
+            raise self._missing(ids, flat < 0)
+        return flat
+
+    def _parts(
+        self, ids: NDArray[np.int64]
+    ) -> list[tuple[Layer, NDArray[np.intp], NDArray[np.int64]]]:
+        """Which of the ids stand in which layer: their positions in the batch, and there."""
+        lacking = np.ones(len(ids), dtype=np.bool_)
+        found = []
+        for layer in self.layers:
+            flat = layer.flat(ids)
+            here = flat >= 0
+            lacking &= ~here
+            found.append((layer, here.nonzero()[0], flat[here]))
+        if lacking.any():
+            raise self._missing(ids, lacking)
+        return found
+
+    def _missing(self, ids: NDArray[np.int64], lacking: NDArray[np.bool_]) -> AttarError:
+        first = int(ids[int(np.argmax(lacking))])
         return AttarError(
-            f"Store.logits: {int((~there).sum())} of {len(ids)} ids are not in {self.path}, the "
+            f"Store: {int(lacking.sum())} of {len(ids)} ids are not in {self.path}, the "
             f"first is row {first % VIEW} in view {first // VIEW}. The store holds {len(self)} "
             f"inputs: label the data that is trained on, with all of its views."
         )
+
+
+def _reopen(path: str | Path, names: Sequence[str]) -> Store:
+    store = Store.open(path)
+    return Store(path, [layer for layer in store.layers if layer.name in names])
+
+
+def is_store(path: str | Path) -> bool:
+    """Whether a folder is a store, finished or not, of this or another version."""
+    here = Path(path)
+    return (here / layout.MARK).is_file() or (here / "manifest.json").is_file()

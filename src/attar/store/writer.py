@@ -1,195 +1,211 @@
-"""From what a teacher says, block by block, to a finished store; killed at any point, it goes on.
+"""From what a teacher says, batch by batch, to finished views; killed at any point, it goes on.
 
-What has been said is kept in parts, ``parts/<start>-<stop>-<crc32>.npy``: runs of whole batches.
-When every position is covered, the parts are streamed into the final arrays, the manifest is
-written, and the parts are removed. A part whose size or checksum is wrong is asked for again.
+What has been said of a file that is not finished is kept in parts: runs of whole batches, whose
+names say what they cover. When parts cover a file, whoever notices writes it and removes them.
+Parts and files are written whole, under names that follow from their contents, and never
+changed: so writers need not know of each other.
 """
 
 from __future__ import annotations
 
-import contextlib
-import dataclasses
-import re
-import shutil
 import time
-import zlib
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Iterator
 from types import TracebackType
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from attar import __version__
-from attar.checks import AttarError
-from attar.store import layout
+from attar.store import folder, layout, sealed
+from attar.store.description import Description
+from attar.store.layout import Span
+from attar.store.places import Place
 
-#: A part is written when it has this many bytes, or is this many seconds old: a kill costs a
-#: slow teacher's answers of the last seconds only, and a fast one makes few files.
-PART_BYTES = 32 * 2**20
+#: A part is written when it is so many seconds old, or this share of all the time so far: a
+#: kill costs a slow teacher's last seconds, and a fast one makes no parts at all.
 PART_SECONDS = 2.0
-
-_PART_NAME = re.compile(r"(\d{12})-(\d{12})-([0-9a-f]{8})\.npy")
-
-
-class Part(NamedTuple):
-    """Rows ``[start, stop)`` on the disk, whole and with the right checksum."""
-
-    start: int
-    stop: int
-    columns: int
-    path: Path
+PART_SHARE = 1 / 256
 
 
-class Writer:
-    """The unfinished store in one folder. One process writes to a folder at a time."""
+class LayerWriter:
+    """The unfinished side of a layer.
 
-    def __init__(self, folder: Path, job: layout.Job) -> None:
-        self.folder = folder
-        self.job = job
-        self.parts_folder = folder / layout.PARTS
-        self.dtype = layout.DTYPES[job.dtype]
+    Args:
+        place: The store, which is claimed already.
+        about: What ``layer.json`` says.
+    """
 
-    def begin(self) -> None:
-        """Claim the folder for this job, or find that it is already claimed by the same one.
+    def __init__(self, place: Place, about: Description) -> None:
+        self.place = place
+        self.about = about
+        self.geometry = about.geometry
+        self.name = about.name
+        self.began = time.monotonic()
 
-        Raises:
-            AttarError: If the folder holds something else, or the parts of another job.
+    def _part(self, span: Span) -> str:
+        return f"{self.name}/{layout.PARTS}/{span}{layout.PART}"
+
+    def _file(self, span: Span) -> str:
+        return f"{self.name}/{span}{layout.ANSWERS}"
+
+    def finished(self) -> set[Span]:
+        """The files of answers that are there and have the right size."""
+        there = self.place.sizes(self.name)
+        found = set()
+        for name, size in there.items():
+            if not name.endswith(layout.ANSWERS):
+                continue
+            span = Span.of_part(name.removesuffix(layout.ANSWERS) + layout.PART)
+            if span is not None and size == self.geometry.file_size(span.stop - span.start):
+                found.add(span)
+        return found
+
+    def parts(self, within: Span) -> list[Span]:
+        """The sound parts of one file of answers, in order; damaged ones are removed."""
+        found = []
+        for name, size in sorted(self.place.sizes(f"{self.name}/{layout.PARTS}").items()):
+            span = Span.of_part(name)
+            if span is None or span.view != within.view:
+                continue
+            if not within.start <= span.start < span.stop <= within.stop:
+                continue
+            good = size == self.geometry.file_size(span.stop - span.start)
+            if good and self._read(span) is not None:
+                found.append(span)
+            elif not good:
+                self.place.remove(self._part(span))
+        return found
+
+    def _read(self, span: Span) -> NDArray[np.uint8] | None:
+        """The records of a part, as bytes; None, and it is gone, if it is damaged."""
+        name, count = self._part(span), span.stop - span.start
+        data = self.place.read(name, self.geometry.file_size(count))
+        if data is None:
+            return None
+        raw = np.frombuffer(data, dtype=np.uint8)
+        if len(raw) == self.geometry.file_size(count):
+            payload, sums = sealed.split(raw, count * self.geometry.record)
+            if not sealed.damaged(payload, sums, self.geometry.block_bytes, name):
+                return payload
+        self.place.remove(name)
+        return None
+
+    def gaps(self, within: Span, start: int, stop: int) -> list[tuple[int, int]]:
+        """What of rows ``[start, stop)`` of a file no sound part covers."""
+        found, at = [], start
+        for part in self.parts(within):
+            if part.start > at:
+                found.append((at, min(part.start, stop)))
+            at = max(at, part.stop)
+            if at >= stop:
+                break
+        if at < stop:
+            found.append((at, stop))
+        return found
+
+    def gap(self, within: Span, start: int, stop: int) -> GapWriter:
+        """A context in which the records of rows ``[start, stop)`` are added, in order."""
+        return GapWriter(self, within, start, stop)
+
+    def write(self, span: Span, records: NDArray[Any], *, whole: bool) -> None:
+        """Put records on the disk: a file of answers if ``whole``, else a part of one."""
+        name = self._file(span) if whole else self._part(span)
+        payload = np.ascontiguousarray(records).view(np.uint8).reshape(-1)
+        self.place.write(name, sealed.seal(payload, self.geometry.block_bytes, name))
+
+    def join(self, span: Span) -> bool:
+        """Write a file of answers if parts cover it; False if something is missing."""
+        parts = self.parts(span)
+        size = self.geometry.record
+        payload = np.empty((span.stop - span.start) * size, dtype=np.uint8)
+        at = span.start
+        for part in parts:
+            if part.start > at or at == span.stop:
+                break
+            if part.stop <= at:
+                continue
+            records = self._read(part)
+            if records is None:
+                break  # another writer was faster, or the disk has lost it
+            payload[(at - span.start) * size : (part.stop - span.start) * size] = records[
+                (at - part.start) * size :
+            ]
+            at = part.stop
+        if at < span.stop:
+            return span in self.finished()
+        self.write(span, payload, whole=True)
+        for part in parts:
+            self.place.remove(self._part(part))
+        return True
+
+    def conclude(self) -> Description:
+        """Make the description say what is there, and remove what nobody needs any more.
+
+        Returns:
+            The description, with the number of finished views.
         """
-        if self.folder.exists() and not self.folder.is_dir():
-            raise AttarError(f"label: {self.folder} is a file; choose another folder.")
-        if (self.folder / layout.JOB).exists():
-            refuse_another(self.folder, layout.read_job(self.folder), self.job)
-        else:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            own = {f".{layout.JOB}{layout.PARTIAL}"}  # a kill in the very first write
-            strange = sorted(p.name for p in self.folder.iterdir() if p.name not in own)
-            if strange:
-                raise AttarError(
-                    f"label: {self.folder} is not empty and is no store: it holds "
-                    f"{', '.join(strange[:3])}{' ...' if len(strange) > 3 else ''}. Choose another "
-                    f"folder; nothing was changed there."
-                )
-            layout.write_json(self.folder / layout.JOB, layout.job_to_json(self.job))
-        self.parts_folder.mkdir(exist_ok=True)
+        while True:
+            there = folder.read_description(self.place, self.name)
+            about = self.about if there is None else there
+            views = self._complete()
+            if there is not None and about.data.views >= views:
+                break
+            # And look again: another writer may have finished more in the meantime.
+            self.about = folder.write_description(self.place, about.with_views(views))
+        self.about = about
+        self._tidy()
+        return about
 
-    def parts(self, *, columns: int | None) -> list[Part]:
-        """The sound parts, in order. What is torn, overlaps or does not belong is deleted."""
-        sound: list[Part] = []
-        for path in sorted(self.parts_folder.iterdir()):
-            part = self._sound(path, after=sound[-1].stop if sound else 0, columns=columns)
-            if part is None:
-                path.unlink()
+    def _complete(self) -> int:
+        """How many views, from the first on, are wholly there."""
+        there = self.finished()
+        view = 0
+        while all(span in there for span in self.geometry.spans(range(view, view + 1))):
+            view += 1
+        return view
+
+    def _tidy(self) -> None:
+        parts = f"{self.name}/{layout.PARTS}"
+        left = False
+        for name in self.place.sizes(parts):
+            span = Span.of_part(name)
+            if span is None or span.view < self.about.data.views:
+                self.place.remove(f"{parts}/{name}")
             else:
-                sound.append(part)
-                columns = part.columns
-        return sound
-
-    def _sound(self, path: Path, *, after: int, columns: int | None) -> Part | None:
-        match = _PART_NAME.fullmatch(path.name)
-        if match is None:
-            return None
-        start, stop = int(match[1]), int(match[2])
-        if not after <= start < stop <= self.job.count:
-            return None
-        try:
-            block = np.load(path, mmap_mode="r", allow_pickle=False)
-        except (ValueError, OSError, EOFError):
-            return None
-        good = (
-            block.dtype == self.dtype
-            and block.ndim == 2
-            and len(block) == stop - start
-            and (columns is None or block.shape[1] == columns)
-            and _checksum(block) == match[3]
-        )
-        return Part(start, stop, block.shape[1], path) if good else None
-
-    def gap(self, start: int) -> GapWriter:
-        """A context in which the rows from ``start`` on are added, block after block."""
-        return GapWriter(self, start)
-
-    def write_part(self, start: int, block: NDArray[Any]) -> None:
-        """Put the rows from ``start`` on on the disk."""
-        name = f"{start:012d}-{start + len(block):012d}-{_checksum(block)}.npy"
-        layout.write_atomically(
-            self.parts_folder / name,
-            lambda file: np.lib.format.write_array(file, block, version=(1, 0)),
-        )
-
-    def finish(
-        self,
-        parts: Sequence[Part],
-        *,
-        ids: NDArray[Any],
-        classes: Sequence[str],
-        outputs: str | None,
-    ) -> None:
-        """Stream the parts, which cover everything, into the final files; then remove them."""
-        if sum(part.stop - part.start for part in parts) != self.job.count:
-            raise AttarError(
-                f"label: a part in {self.parts_folder} changed on the disk after it was written. "
-                f"Call label() again: it asks for the missing rows."
-            )
-        shape = (self.job.count, len(classes))
-
-        def stream(file: BinaryIO) -> None:
-            header = {
-                "descr": np.lib.format.dtype_to_descr(self.dtype),
-                "fortran_order": False,
-                "shape": shape,
-            }
-            np.lib.format.write_array_header_1_0(file, header)
-            for part in parts:
-                file.write(np.load(part.path, allow_pickle=False).data)
-
-        logits_path, ids_path = self.folder / layout.LOGITS, self.folder / layout.IDS
-        layout.write_atomically(logits_path, stream)
-        whole = np.ascontiguousarray(ids, dtype=layout.ID_DTYPE)
-        layout.write_atomically(
-            ids_path, lambda file: np.lib.format.write_array(file, whole, version=(1, 0))
-        )
-        job = self.job
-        teacher = dataclasses.replace(job.teacher, outputs=outputs)
-        manifest = layout.Manifest(
-            job=dataclasses.replace(job, teacher=teacher),
-            classes=tuple(classes),
-            created_with=f"attar {__version__}",
-            logits_sha256=layout.sha256(logits_path),
-            ids_sha256=layout.sha256(ids_path),
-        )
-        layout.write_json(self.folder / layout.MANIFEST, layout.manifest_to_json(manifest))
-        clear_leftovers(self.folder)
-
-
-def _checksum(block: NDArray[Any]) -> str:
-    return f"{zlib.crc32(np.ascontiguousarray(block).data):08x}"
+                left = True
+        for where in ("", self.name, parts):
+            self.place.sweep(where)
+        if not left:
+            self.place.remove_folder(parts)
 
 
 class GapWriter:
-    """Collects blocks of consecutive rows and writes them as parts; what is left, on leaving."""
+    """Collects records of consecutive rows and writes them: now and then, and on leaving."""
 
-    def __init__(self, writer: Writer, start: int) -> None:
+    def __init__(self, writer: LayerWriter, within: Span, start: int, stop: int) -> None:
         self._writer = writer
+        self._within = within
         self._start = start
+        self._whole = (start, stop) == (within.start, within.stop)
         self._blocks: list[NDArray[Any]] = []
-        self._bytes = 0
+        self._count = 0
         self._since = time.monotonic()
 
-    def add(self, block: NDArray[Any]) -> None:
-        """The next rows, ``[B, C]`` in the dtype of the store."""
-        self._blocks.append(block)
-        self._bytes += block.nbytes
-        if self._bytes >= PART_BYTES or time.monotonic() - self._since >= PART_SECONDS:
+    def add(self, records: NDArray[Any]) -> None:
+        """The next rows, ``[B]`` records."""
+        self._blocks.append(records)
+        self._count += len(records)
+        now = time.monotonic()
+        if now - self._since >= max(PART_SECONDS, PART_SHARE * (now - self._writer.began)):
             self._flush()
 
     def _flush(self) -> None:
         if self._blocks:
-            rows = np.concatenate(self._blocks)
-            self._writer.write_part(self._start, rows)
-            self._start += len(rows)
-            self._blocks, self._bytes = [], 0
+            records = np.concatenate(self._blocks)
+            span = Span(self._within.view, self._start, self._start + self._count)
+            self._writer.write(span, records, whole=self._whole and span == self._within)
+            self._start, self._whole = span.stop, False
+            self._blocks, self._count = [], 0
         self._since = time.monotonic()
 
     def __enter__(self) -> GapWriter:
@@ -204,20 +220,6 @@ class GapWriter:
         self._flush()  # also when the teacher raised: what it said before is kept
 
 
-def refuse_another(folder: Path, there: layout.Job, here: layout.Job) -> None:
-    """Raise if the folder belongs to another teacher, other data or another dtype."""
-    differences = there.differences(here)
-    if differences:
-        raise AttarError(
-            f"label: {folder} holds the answers of another job. What differs: "
-            f"{'; '.join(differences)}. Choose another folder, or delete this one."
-        )
-
-
-def clear_leftovers(folder: Path) -> None:
-    """Remove what only an unfinished store needs."""
-    (folder / layout.JOB).unlink(missing_ok=True)
-    shutil.rmtree(folder / layout.PARTS, ignore_errors=True)
-    for name in (layout.JOB, layout.LOGITS, layout.IDS, layout.MANIFEST):
-        with contextlib.suppress(OSError):
-            (folder / f".{name}{layout.PARTIAL}").unlink()
+def batches(start: int, stop: int, size: int) -> Iterator[tuple[int, int]]:
+    """``[start, stop)`` in steps of ``size``."""
+    return ((at, min(at + size, stop)) for at in range(start, stop, size))

@@ -1,0 +1,168 @@
+"""The teacher's side of labelling: who is asked, about which rows, and whether it answers."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from attar.checks import AttarError, check_finite, check_logits
+from attar.store.description import Inputs, Source
+from attar.types import VIEW, Data, Teacher
+
+#: How many rows a teacher without a fingerprint of its own is recognised by.
+PROBE_ROWS = 8
+#: How many rows stand for all where the fidelity of an encoding is measured.
+SAMPLE_ROWS = 1024
+
+
+class Asker:
+    """A teacher and the rows it is asked about, by rising row number.
+
+    Args:
+        teacher: Anything callable with a batch.
+        data: The rows.
+        batch_size: Rows of one question.
+
+    Raises:
+        AttarError: If there are no rows, or their numbers are not all different.
+    """
+
+    def __init__(self, teacher: Teacher, data: Data, *, batch_size: int) -> None:
+        if not len(data):
+            raise AttarError("label: the data has no rows.")
+        self.teacher = teacher
+        self.data = data
+        self.batch_size = batch_size
+        self.columns: int | None = len(data.classes) or None
+        rows: NDArray[np.int64] = data.rows.cpu().numpy()
+        self._order: NDArray[np.int64] | None = None
+        if not bool((rows[1:] > rows[:-1]).all()):
+            self._order = np.argsort(rows, kind="stable")
+            rows = rows[self._order]
+            if not bool((rows[1:] > rows[:-1]).all()):
+                raise AttarError(
+                    "label: the row numbers of the data must be all different, since a soft "
+                    "target is found by them."
+                )
+        if int(rows[0]) < 0 or int(rows[-1]) >= VIEW:
+            raise AttarError(
+                f"label: the row numbers of the data must be 0 or more and below 2**40. Got "
+                f"{int(rows[0])} to {int(rows[-1])}."
+            )
+        self.rows = rows
+        self._kept: dict[tuple[int, int, int], tuple[Tensor, Tensor]] = {}
+
+    def first(self) -> tuple[Tensor, Tensor]:
+        """The first batch of all, whose answer is kept until it is asked for in its turn."""
+        key = (0, 0, min(self.batch_size, len(self.rows)))
+        if key not in self._kept:
+            self._kept[key] = self._ask(torch.arange(0, key[2]), 0)
+        return self._kept[key]
+
+    def __call__(self, view: int, start: int, stop: int) -> tuple[Tensor, Tensor]:
+        """Checked logits ``[B, C]``, float32 on the CPU, and ids ``[B]`` of these rows."""
+        kept = self._kept.pop((view, start, stop), None)
+        return self._ask(torch.arange(start, stop), view) if kept is None else kept
+
+    def sample(self) -> tuple[Tensor, Tensor]:
+        """Logits and ids of up to :data:`SAMPLE_ROWS` rows, evenly spread over view 0."""
+        count = min(len(self.rows), SAMPLE_ROWS)
+        places = torch.arange(count) * len(self.rows) // count
+        said = [self._ask(some, 0) for some in torch.split(places, self.batch_size)]
+        return torch.cat([logits for logits, _ in said]), torch.cat([ids for _, ids in said])
+
+    def _ask(self, places: Tensor, view: int) -> tuple[Tensor, Tensor]:
+        indices = places if self._order is None else torch.from_numpy(self._order[places.numpy()])
+        expected = torch.from_numpy(self.rows[places.numpy()]) + view * VIEW
+        batch = self.data.batch(indices, view)
+        if not torch.equal(batch.ids.cpu(), expected):
+            raise AttarError(
+                f"label: data.batch must return the ids view * 2**40 + row of what it was asked "
+                f"for. Asked for id {int(expected[0])} first, got {batch.ids[:1].tolist()}."
+            )
+        with torch.no_grad():
+            outputs = self.teacher(batch)
+        logits = getattr(outputs, "logits", None)
+        if not isinstance(logits, Tensor):
+            raise AttarError(
+                f"label: the teacher must return attar.Outputs. Got {type(outputs).__name__}. "
+                f"attar.teachers.as_teacher wraps a module, an estimator, a file or a function."
+            )
+        check_logits("label", "the teacher's answer", logits, rows=len(places))
+        if self.columns is not None and logits.shape[1] != self.columns:
+            raise AttarError(
+                f"label: the teacher must answer for {self.columns} classes. Got "
+                f"{logits.shape[1]} columns. Map its classes to those of the data first."
+            )
+        self.columns = logits.shape[1]
+        logits = logits.detach().to("cpu", torch.float32)
+        check_finite("label", "the teacher's logits", logits, ids=expected)
+        return logits, expected
+
+    def source(self) -> Source:
+        """What a store remembers of the teacher, known before it is asked for the store.
+
+        A teacher with a ``probe(batch)`` method is given the first rows first; one without a
+        ``fingerprint()`` is recognised by its answers to them.
+        """
+        count = min(PROBE_ROWS, len(self.rows))
+        teacher = self.teacher
+        probe = getattr(teacher, "probe", None)
+        if callable(probe):
+            probe(self.data.batch(torch.arange(count)))
+        own = getattr(teacher, "fingerprint", None)
+        if callable(own):
+            fingerprint, verified = str(own()), bool(getattr(teacher, "verified", True))
+        else:
+            fingerprint = answers_fingerprint(self._ask(torch.arange(count), 0)[0])
+            verified = False
+        name = getattr(teacher, "name", None) or getattr(teacher, "__name__", None)
+        return Source(
+            name=str(name or type(teacher).__name__),
+            fingerprint=fingerprint,
+            verified=verified,
+            outputs=self.outputs(),
+            parameters=_count(teacher, "parameters"),
+            bytes=_count(teacher, "bytes"),
+        )
+
+    def outputs(self) -> str | None:
+        """``"logits"`` or ``"probabilities"``, where the teacher has decided."""
+        outputs = getattr(self.teacher, "outputs", None)
+        return outputs if outputs in ("logits", "probabilities") else None
+
+    def inputs(self) -> Inputs:
+        """What a store remembers of the rows."""
+        fingerprint, transforms = identity(self.data)
+        low, high, count = int(self.rows[0]), int(self.rows[-1]), len(self.rows)
+        start = low if high - low + 1 == count else None
+        return Inputs(fingerprint, count, start, transforms if self.data.view_count > 1 else "")
+
+
+def identity(data: Data) -> tuple[str, str]:
+    """The hash of inputs and row numbers, and the transforms that make the views, in words.
+
+    The number of views enters neither, so that it can grow. Data that cannot tell its contents
+    from its views stands with all of its views under one hash.
+    """
+    contents = getattr(data, "contents_fingerprint", None)
+    if not callable(contents):
+        return data.fingerprint(), ""
+    views = getattr(data, "views", None)
+    return str(contents()), "" if views is None else str(views.family)
+
+
+def answers_fingerprint(logits: Tensor) -> str:
+    """The hash of answers ``[N, C]``, blind to differences in the last bits."""
+    rounded = np.round(logits.detach().cpu().numpy().astype("<f8"), 4) + 0.0  # no negative zero
+    return hashlib.sha256(str(rounded.shape).encode() + rounded.tobytes()).hexdigest()
+
+
+def _count(teacher: Any, name: str) -> int | None:
+    value = getattr(teacher, name, None)
+    return value if isinstance(value, int) and value >= 0 else None

@@ -1,0 +1,124 @@
+"""Whose layer it is: begun by one, gone on with by the same alone, beside others in peace."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+from numpy.typing import NDArray
+
+from attar import __version__
+from attar.checks import AttarError
+from attar.store import folder, layout, rows
+from attar.store.asking import Asker
+from attar.store.description import Description, Inputs, Source, numbered
+from attar.store.encodings import Wish
+from attar.store.places import Place
+
+
+def claim_layer(place: Place, asker: Asker, wish: Wish) -> Description:
+    """The layer of this teacher and this data, as it stands there or newly begun.
+
+    Args:
+        place: A store.
+        asker: The teacher and the data.
+        wish: How the rows are to be kept.
+
+    Raises:
+        AttarError: If the store holds something that this would contradict; what differs is
+            said, and nothing is changed.
+    """
+    source, inputs = asker.source(), asker.inputs()
+    name = layout.layer_name(source.fingerprint, inputs.fingerprint)
+    others = folder.descriptions(place)
+    there = next((about for about in others if about.name == name), None)
+    if there is None:
+        _refuse_contradiction(place, others, source, inputs, asker)
+        there = _begin(place, asker, wish, source, inputs)
+    _refuse_another(place, there, wish, inputs)
+    if there.data.views <= 1 and inputs.transforms and not there.data.transforms:
+        data = dataclasses.replace(there.data, transforms=inputs.transforms)
+        there = folder.write_description(place, dataclasses.replace(there, data=data))
+    return there
+
+
+def _begin(place: Place, asker: Asker, wish: Wish, source: Source, inputs: Inputs) -> Description:
+    if getattr(asker.teacher, "outputs", None) == "auto" or asker.columns is None:
+        asker.first()
+        source = dataclasses.replace(source, outputs=asker.outputs())
+    assert asker.columns is not None  # the first answer has told
+    encoding, fidelity = wish.choose(asker.columns, asker.sample)
+    about = Description(
+        teacher=source,
+        data=inputs,
+        classes=tuple(asker.data.classes) or numbered(asker.columns),
+        encoding=encoding,
+        created_with=f"attar {__version__}",
+        fidelity=fidelity,
+    )
+    return folder.write_description(place, about, new=True)
+
+
+def _refuse_another(place: Place, there: Description, wish: Wish, inputs: Inputs) -> None:
+    differences = []
+    if wish.refuses(there.encoding):
+        differences.append(f"the dtype ({there.encoding.name} there; {wish.dtype} here)")
+    if inputs.transforms and there.data.transforms not in ("", inputs.transforms):
+        differences.append(f"the views ({there.data.transforms} there; {inputs.transforms} here)")
+    _refuse(place, differences)
+
+
+def _refuse_contradiction(
+    place: Place,
+    others: list[Description],
+    source: Source,
+    inputs: Inputs,
+    asker: Asker,
+) -> None:
+    for other in others:
+        if other.teacher.name == source.name and other.teacher.fingerprint != source.fingerprint:
+            _refuse(
+                place,
+                [
+                    f"the teacher ({source.name}, {other.teacher.fingerprint[:12]} there; "
+                    f"{source.name}, {source.fingerprint[:12]} here)"
+                ],
+            )
+        if asker.data.classes and other.classes != tuple(asker.data.classes):
+            _refuse(place, [f"the classes ({_few(other.classes)} there)"])
+        same = other.teacher.fingerprint == source.fingerprint
+        if same and _overlap(place, other, asker.rows):
+            _refuse(
+                place,
+                [
+                    f"the data ({other.data.count} inputs, {other.data.fingerprint[:12]} there; "
+                    f"{inputs.count} inputs, {inputs.fingerprint[:12]} here)"
+                ],
+            )
+
+
+def _refuse(place: Place, differences: list[str]) -> None:
+    if differences:
+        raise AttarError(
+            f"label: {place.address} holds the answers of another job. What differs: "
+            f"{'; '.join(differences)}. Choose another folder, delete this one, or give a "
+            f"teacher that is to be added a name of its own."
+        )
+
+
+def _overlap(place: Place, other: Description, here: NDArray[np.int64]) -> bool:
+    """Whether a row number stands in another layer too."""
+    start, count = other.data.start, other.data.count
+    if start is not None:
+        return bool(((here >= start) & (here < start + count)).any())
+    name = f"{other.name}/{layout.ROWS}"
+    data = place.read(name, rows.file_size(count))
+    if data is None:
+        return False
+    raw = np.frombuffer(data, dtype=np.uint8)
+    there = rows.unpack(f"{place.address}/{name}", raw, count, other.name)
+    return bool(np.isin(here, there, assume_unique=True).any())
+
+
+def _few(names: tuple[str, ...]) -> str:
+    return ", ".join(names[:6]) + (", ..." if len(names) > 6 else "")

@@ -1,0 +1,279 @@
+"""One layer, read: the records of any rows and views in one gather, each block checked once."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from attar.checks import AttarError
+from attar.store import description, layout, mapped, rows, sealed
+from attar.store.layout import Span
+from attar.store.places import Place
+from attar.types import VIEW
+
+_VIEW_SHIFT = VIEW.bit_length() - 1
+
+
+@dataclass(frozen=True)
+class Damage:
+    """A block that is not what was written.
+
+    Attributes:
+        file: Its name within the store.
+        block: Its number within the file.
+        span: The rows that it holds; None where the file holds no answers.
+    """
+
+    file: str
+    block: int
+    span: Span | None = None
+
+    def __str__(self) -> str:
+        if self.span is None:
+            return f"block {self.block} of {self.file}"
+        view, start, stop = self.span
+        return f"block {self.block} of {self.file} (rows {start} to {stop - 1} of view {view})"
+
+
+class Layer:
+    """What one teacher said about all finished views of one set of rows.
+
+    Opening reads the description and the sizes of the files. A file is mapped when a row in it
+    is first asked for, and a block is checked when one of its rows is.
+
+    Args:
+        place: Where the store lies.
+        about: What its ``layer.json`` says.
+
+    Raises:
+        AttarError: If a file is missing or has another size than it must have.
+    """
+
+    def __init__(self, place: Place, about: description.Description) -> None:
+        self.place = place
+        self.about = about
+        self.name = about.name
+        self.geometry = about.geometry
+        self.views = about.data.views
+        self.count = about.data.count * self.views
+        self._check_sizes()
+
+    @property
+    def address(self) -> str:
+        """What people call it."""
+        return f"{self.place.address}/{self.name}"
+
+    def _check_sizes(self) -> None:
+        there = self.place.sizes(self.name)
+        expected = {} if self.about.data.start is not None else self._rows_file()
+        if expected:
+            self._check_size(there, layout.ROWS, expected[layout.ROWS])
+        full = self.geometry.file_size(self.geometry.segment_rows)
+        for span in self.geometry.spans(range(self.views)):
+            count = span.stop - span.start
+            whole = count == self.geometry.segment_rows
+            size = full if whole else self.geometry.file_size(count)
+            self._check_size(there, f"{span}{layout.ANSWERS}", size)
+
+    def _rows_file(self) -> dict[str, int]:
+        return {layout.ROWS: rows.file_size(self.about.data.count)}
+
+    def _check_size(self, there: dict[str, int], name: str, size: int) -> None:
+        found = there.get(name)
+        if found is None:
+            raise AttarError(
+                f"Store: {self.address}/{name} is missing. `attar store repair` asks the teacher "
+                f"for what it held."
+            )
+        if found != size:
+            raise AttarError(
+                f"Store: {self.address}/{name} is torn: {size} bytes expected, {found} found. "
+                f"`attar store repair` asks the teacher for what it held."
+            )
+
+    # From ids to rows in memory.
+
+    @functools.cached_property
+    def rows(self) -> rows.RowRange | rows.RowTable:
+        """The row numbers; a file of them is read and checked here, at the first look-up."""
+        data = self.about.data
+        if data.start is not None:
+            return rows.RowRange(data.start, data.count)
+        path = self.place.local(f"{self.name}/{layout.ROWS}")
+        owner = f"{self.address}/{layout.ROWS}"
+        raw = np.fromfile(path, dtype=np.uint8)
+        if len(raw) != rows.file_size(data.count):
+            raise AttarError(f"Store: {owner} is torn.")
+        return rows.RowTable(rows.unpack(owner, raw, data.count, self.name))
+
+    def ids(self) -> NDArray[np.int64]:
+        """``[N * V]`` int64, view by view, rising."""
+        views = np.arange(self.views, dtype=np.int64)[:, None] * VIEW
+        return (views + self.rows.all()).reshape(-1)
+
+    def flat(self, ids: NDArray[np.int64]) -> NDArray[np.int64]:
+        """``[B]`` places of ids in memory, -1 for an id that is not here."""
+        numbers = self.about.data.count
+        if self.views == 1:
+            places = self.rows.places(ids)
+            if not len(ids) or int(places.view(np.uint64).max()) < numbers:
+                return self._spread(places)
+            return np.where(places.view(np.uint64) < numbers, self._spread(places), -1)
+        views, places = ids >> _VIEW_SHIFT, self.rows.places(ids & (VIEW - 1))
+        good = (places.view(np.uint64) < numbers) & (views.view(np.uint64) < self.views)
+        found = self._spread(places) + views * self._view_slot
+        return found if bool(good.all()) else np.where(good, found, -1)
+
+    def _spread(self, places: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Places within a view, with the gaps that there are in memory between its files."""
+        if not self._gap:
+            return places
+        return places + (places >> self.geometry.segment_shift) * self._gap
+
+    # From rows in memory to records.
+
+    @functools.cached_property
+    def _slots(self) -> tuple[int, int]:
+        return self.geometry.slot(mapped.GRAIN)
+
+    @functools.cached_property
+    def _gap(self) -> int:
+        several = self.geometry.segments > 1
+        return self._slots[0] - self.geometry.segment_rows if several else 0
+
+    @functools.cached_property
+    def _view_slot(self) -> int:
+        return self._slots[1]
+
+    @functools.cached_property
+    def _memory(self) -> Memory:
+        return Memory(self)
+
+    def records(self, flat: NDArray[np.int64]) -> NDArray[Any]:
+        """Records ``[B]`` at these places in memory, a copy.
+
+        Raises:
+            AttarError: If one stands in a damaged block; the block is named.
+        """
+        memory = self._memory
+        memory.touch(flat)
+        return memory.records.take(flat).view(self.about.encoding.record)
+
+    def plain(self, flat: NDArray[np.int64]) -> Tensor:
+        """``[B, C]`` as it was stored, of an encoding that keeps just the values."""
+        memory = self._memory
+        memory.touch(flat)
+        return memory.values.index_select(0, torch.from_numpy(flat))
+
+    def sums(self) -> NDArray[Any]:
+        """The checksums of all answers, as they stand in the files."""
+        size = self.geometry.record
+        return np.concatenate(
+            [
+                np.fromfile(
+                    self.place.local(f"{self.name}/{span}{layout.ANSWERS}"),
+                    dtype=sealed.SUM,
+                    offset=(span.stop - span.start) * size,
+                )
+                for span in self.geometry.spans(range(self.views))
+            ]
+        )
+
+    def damage(self) -> list[Damage]:
+        """Read everything, and name what is not what was written."""
+        found = []
+        if self.about.data.start is None:
+            name = f"{self.name}/{layout.ROWS}"
+            raw = np.fromfile(self.place.local(name), dtype=np.uint8)
+            found = [Damage(name, b) for b in rows.damage(raw, self.about.data.count, self.name)]
+        for span in self.geometry.spans(range(self.views)):
+            name = f"{self.name}/{span}{layout.ANSWERS}"
+            found += self.damage_in(span, np.memmap(self.place.local(name), np.uint8, "r"))
+        return found
+
+    def damage_in(self, span: Span, data: NDArray[np.uint8]) -> list[Damage]:
+        """What is damaged in the bytes of a file of answers."""
+        name = f"{self.name}/{span}{layout.ANSWERS}"
+        block = self.geometry.block_bytes
+        payload, sums = sealed.split(data, (span.stop - span.start) * self.geometry.record)
+        return [self.damage_of(span, b) for b in sealed.damaged(payload, sums, block, name)]
+
+    def damage_of(self, span: Span, block: int) -> Damage:
+        """This block of this file, as a damage."""
+        start = span.start + (block << self.geometry.block_shift)
+        stop = min(start + self.geometry.block_rows, span.stop)
+        name = f"{self.name}/{span}{layout.ANSWERS}"
+        return Damage(name, block, Span(span.view, start, stop))
+
+
+class Memory:
+    """The answers of a layer in one stretch of memory, block by block as they are checked."""
+
+    def __init__(self, layer: Layer) -> None:
+        self._layer = layer
+        geometry = layer.geometry
+        self._file_slot, self._view_slot = geometry.slot(mapped.GRAIN)
+        total = self._view_slot * layer.views
+        self._stretch = mapped.Stretch(total * geometry.record)
+        raw = self._stretch.bytes
+        self.records: NDArray[Any] = raw.view(f"V{geometry.record}")
+        encoding = layer.about.encoding
+        if encoding.plain is not None:
+            values = raw.view(encoding.plain).reshape(total, encoding.classes)
+            self.values = torch.from_numpy(values)
+        self._shift = geometry.block_shift
+        self._checked = np.zeros(total >> self._shift, dtype=np.bool_)
+        # Blocks that hold rows; when all are checked, there is nothing left to look up.
+        self._left = layer.views * sum(
+            sealed.blocks(span.stop - span.start, geometry.block_rows)
+            for span in geometry.spans(range(1))
+        )
+        self._sums: dict[tuple[int, int], NDArray[Any]] = {}
+
+    def touch(self, flat: NDArray[np.int64]) -> None:
+        """Make sure that the blocks of these places are mapped and are what was written."""
+        if not self._left:
+            return
+        blocks = flat >> self._shift
+        known = self._checked.take(blocks)
+        if not known.all():
+            for block in np.unique(blocks[~known]).tolist():
+                self._check(block)
+
+    def _check(self, block: int) -> None:
+        layer, geometry = self._layer, self._layer.geometry
+        at = block << self._shift
+        view, inside = divmod(at, self._view_slot)
+        segment = inside // self._file_slot
+        span = geometry.span(view, segment)
+        name = f"{layer.name}/{span}{layout.ANSWERS}"
+        begin = (view * self._view_slot + segment * self._file_slot) * geometry.record
+        sums = self._sums.get((view, segment))
+        if sums is None:
+            sums = self._show(layer.place.local(name), span, begin)
+            self._sums[view, segment] = sums
+        payload = self._stretch.bytes[begin : begin + (span.stop - span.start) * geometry.record]
+        number = (inside - segment * self._file_slot) >> self._shift
+        if sealed.damaged(payload, sums, geometry.block_bytes, name, [number]):
+            raise AttarError(
+                f"Store: {layer.damage_of(span, number)} in {layer.place.address} is not what was "
+                f"written. `attar store repair` asks the teacher for these rows again."
+            )
+        self._checked[block] = True
+        self._left -= 1
+
+    def _show(self, path: Path, span: Span, begin: int) -> NDArray[Any]:
+        """Map the file of this span; its checksums."""
+        length = (span.stop - span.start) * self._layer.geometry.record
+        size = path.stat().st_size
+        if size != self._layer.geometry.file_size(span.stop - span.start):
+            raise AttarError(f"Store: {path} is torn: it has changed its size. Open it again.")
+        self._stretch.show(path, begin, length)
+        return np.fromfile(path, dtype=sealed.SUM, offset=length)
