@@ -100,5 +100,10 @@ def test_label_probes_eight_rows_and_says_unverified(tmp_path: Path) -> None:
     named = label(FunctionTeacher(api, name="api 1"), data, tmp_path / "named")
     assert sizes == [8, 20, 8, 20]
     assert named.manifest["teacher"]["verified"] is False
+
+    def other(x: np.ndarray) -> np.ndarray:
+        return x - 1
+
+    other.__name__ = "api"
     with pytest.raises(AttarError, match=r"the teacher"):
-        label(FunctionTeacher(lambda x: x - 1), data, tmp_path / "s")
+        label(FunctionTeacher(other), data, tmp_path / "s")
