@@ -13,11 +13,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from attar.checks import AttarError, need
+from attar.checks import AttarError
 from attar.data import Batches
 from attar.engine import checkpoint as files
 from attar.engine.distiller import Distiller
-from attar.engine.records import NonFiniteLossError, Record, TrainConfig
+from attar.engine.processes import Processes, make_accelerator, seed_of
+from attar.engine.records import NonFiniteLossError, Record, Tally, TrainConfig
 
 #: Kinds of accelerate's runs in which each process holds all weights and whole gradients.
 _PLAIN = ("NO", "MULTI_CPU", "MULTI_GPU")
@@ -42,6 +43,13 @@ def train(
     arguments yields the same records (but for the seconds) and ends with the same bits, on the
     same machine, versions and thread count.
 
+    In several processes (``torchrun``, ``accelerate launch``) each trains on its share of every
+    batch, and the student is that of one process within rounding, since the means of the losses
+    run over all rows of the batch. Two things see a share alone: batch normalisation takes its
+    statistics over it (on GPUs ``torch.nn.SyncBatchNorm`` does not), and dropout draws other
+    masks. All processes give the same records and end with the same weights; the first one
+    validates, and writes the checkpoint to a file that all can read.
+
     Args:
         distiller: Student, objective, teacher. The student's weights change.
         batches: Which rows each step sees.
@@ -49,14 +57,15 @@ def train(
         validate: Called on the student in eval mode; its values choose the best weights.
         checkpoint: A file to go on from where it exists, and to write to.
         accelerator: An ``accelerate.Accelerator`` that decides device, precision and processes;
-            a plain one is made where none is given, so ``accelerate launch`` is obeyed.
+            a plain one is made where none is given, so a launcher is obeyed.
 
     Yields:
         A :class:`Record` every ``log_every`` steps and at the end.
 
     Raises:
         NonFiniteLossError: If the loss is NaN or infinite, with the step and what to try.
-        AttarError: If the checkpoint belongs to another run.
+        AttarError: If the checkpoint belongs to another run, or a batch has fewer rows than there
+            are processes.
 
     Example:
         >>> from attar.data import ArrayData
@@ -71,14 +80,14 @@ def train(
         100 True
     """
     run = _Run(distiller, batches, config, accelerator)
-    if checkpoint is not None and Path(checkpoint).exists():
+    if checkpoint is not None and run.processes.from_main(Path(checkpoint).exists()):
         run.load(Path(checkpoint))
         yield from run.history
     else:
-        torch.manual_seed(config.seed)
+        torch.manual_seed(seed_of(config.seed, run.processes.index))
     while run.step < config.steps and not run.stopped:
         losses = torch.zeros(min(config.log_every, config.steps - run.step), device=run.device)
-        tally = _Tally()
+        tally = Tally()
         for i in range(len(losses)):
             losses[i] = run.one_step(tally)
         record = run.record(losses, tally)
@@ -90,29 +99,6 @@ def train(
             run.save(Path(checkpoint))
         yield record
     run.finish()
-
-
-class _Tally:
-    """Sums of the objective's parts over some steps, added up without waiting for the device."""
-
-    def __init__(self) -> None:
-        self.sums: dict[str, list[Any]] = {}
-        self.counts: dict[str, list[Any]] = {}
-
-    def add(self, parts: Mapping[str, Any]) -> None:
-        for name, (total, count) in parts.items():
-            self.sums.setdefault(name, []).append(total)
-            self.counts.setdefault(name, []).append(count)
-
-    def means(self) -> dict[str, float | None]:
-        means: dict[str, float | None] = {}
-        for name in self.sums:
-            counts = self.counts[name]
-            known = not torch.is_tensor(counts[0])
-            count = float(sum(counts) if known else torch.stack(counts).sum())
-            total = float(torch.stack(self.sums[name]).sum())
-            means[name] = total / count if count else None
-        return means
 
 
 @dataclass
@@ -132,9 +118,14 @@ class _Run:
     history: list[Record] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        accelerate = need("accelerate", extra="train", purpose="Training")
-        self.accelerator = self.accelerator or accelerate.Accelerator()
+        self.accelerator = self.accelerator or make_accelerator()
         self.device = self.accelerator.device
+        self.processes = Processes(self.accelerator)
+        if self.batches.batch_size < self.processes.count:
+            raise AttarError(
+                f"train: a batch of {self.batches.batch_size} rows cannot be shared by "
+                f"{self.processes.count} processes; batch_size counts the rows of all of them."
+            )
         self.student = self.distiller.student
         self.parameters = [p for p in self.student.parameters() if p.requires_grad]
         decayed = [p for p in self.parameters if p.ndim > 1]
@@ -155,21 +146,17 @@ class _Run:
         self.plain = _is_plain(self.accelerator)
         self.optimizer: Any = optimizer if self.plain else prepared
         self.prepared = Distiller(wrapped, self.distiller.objective, self.distiller.teacher)
-        self.share = self._mean_over_processes if self.accelerator.num_processes > 1 else None
+        self.share = self.processes.mean if self.processes.count > 1 else None
         self.student.train()
         self._began = time.perf_counter()
 
-    def _mean_over_processes(self, value: Tensor) -> Tensor:
-        mean: Tensor = self.accelerator.reduce(value, reduction="mean")
-        return mean
-
-    def one_step(self, tally: _Tally) -> Tensor:
+    def one_step(self, tally: Tally) -> Tensor:
         """Forward, backward, update; gives the loss without waiting for it."""
         learning_rate = self.config.learning_rate_at(self.step)
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate
-        shards = self.accelerator.num_processes
-        batch = self.batches.at(self.step, shard=self.accelerator.process_index, shards=shards)
+        processes = self.processes
+        batch = self.batches.at(self.step, shard=processes.index, shards=processes.count)
         loss, parts = self.prepared.step(batch.to(self.device), share=self.share)
         if self.plain:
             loss.backward()  # type: ignore[no-untyped-call]
@@ -196,9 +183,9 @@ class _Run:
         self.optimizer.grad_scale = (norm / limit).clamp_(min=1.0)
         return norm
 
-    def record(self, losses: Tensor, tally: _Tally) -> Record:
+    def record(self, losses: Tensor, tally: Tally) -> Record:
         """Look at the steps since the last record: the one moment that waits for the device."""
-        values = losses.tolist()
+        values = self.processes.mean(losses).tolist()
         first = self.step - len(values)
         for i, value in enumerate(values):
             if not math.isfinite(value):
@@ -212,7 +199,7 @@ class _Run:
         return Record(
             step=self.step,
             loss=math.fsum(values) / len(values),
-            parts=tally.means(),
+            parts=tally.means(self.processes),
             learning_rate=self.config.learning_rate_at(self.step - 1),
             gradient_norm=None if self.gradient_norm is None else float(self.gradient_norm),
             seconds=self.seconds + time.perf_counter() - self._began,
@@ -230,8 +217,10 @@ class _Run:
         """Validate; remember the weights if they are the best so far; decide on stopping."""
         self.student.eval()
         with torch.no_grad():
-            values = dict(validate(self.student))
+            found = self.processes.first(lambda: dict(validate(self.student)))
         self.student.train()
+        # Sent, not found by each: processes that disagreed on the best would part ways.
+        values = self.processes.from_main(found) or {}
         score = tuple(
             -values[name[1:]] if name.startswith("-") else values[name]
             for name in self.config.select
@@ -255,6 +244,8 @@ class _Run:
     def finish(self) -> None:
         if self.best_weights:
             self.student.load_state_dict(self.best_weights)
+        # Running statistics are of each process's own rows.
+        self.processes.same_everywhere(list(self.student.buffers()))
         self.accelerator.unwrap_model(self.prepared.student, keep_fp32_wrapper=False)
         self.student.eval()
 
@@ -267,17 +258,20 @@ class _Run:
             "data": self.batches.data.fingerprint(),
             "labels": _digest(self.batches.data.labels),
             "objective": [[t.name, t.weight] for t in self.distiller.objective.terms],
-            "processes": self.accelerator.num_processes,
+            "processes": self.processes.count,
         }
 
     def save(self, path: Path) -> None:
-        if not self.accelerator.is_main_process:
-            return
         self._refuse_broken_weights()
+        random = self.processes.gather(files.random_tensors())
+        if not self.processes.main:
+            return
         scaler = self.accelerator.scaler
         tensors = {f"model/{name}": t for name, t in self.student.state_dict().items()}
         tensors |= {f"best/{name}": t for name, t in self.best_weights.items()}
-        tensors |= files.optimizer_tensors(self.optimizer) | files.random_tensors()
+        tensors |= files.optimizer_tensors(self.optimizer)
+        for process, states in enumerate(random):
+            tensors |= {_of(process) + name: state for name, state in states.items()}
         state = {
             "identity": self._identity(),
             "environment": files.environment(),
@@ -338,7 +332,13 @@ class _Run:
         self.best = None if state["best"] is None else tuple(state["best"])
         self.since_best, self.seconds = state["since_best"], state["seconds"]
         self.history = [Record(**record) for record in state["history"]]
-        files.restore_random(tensors)
+        own = _of(self.processes.index)
+        files.restore_random(files.prefixed(own[:-1], tensors) if own else tensors)
+
+
+def _of(process: int) -> str:
+    """What the random states of a process are filed under; the first one's have no prefix."""
+    return f"process{process}/" if process else ""
 
 
 def _is_plain(accelerator: Any) -> bool:

@@ -5,8 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
+
+import torch
 
 from attar.checks import AttarError, check_number
+from attar.engine.processes import Processes
 
 
 class NonFiniteLossError(AttarError):
@@ -97,3 +101,29 @@ class Record:
     seconds: float
     validation: Mapping[str, float] | None = None
     best: bool = False
+
+
+class Tally:
+    """Sums of the objective's parts over some steps, added up without waiting for the device."""
+
+    def __init__(self) -> None:
+        self.sums: dict[str, list[Any]] = {}
+        self.counts: dict[str, list[Any]] = {}
+
+    def add(self, parts: Mapping[str, Any]) -> None:
+        """The parts of one more step, each a sum and a count."""
+        for name, (total, count) in parts.items():
+            self.sums.setdefault(name, []).append(total)
+            self.counts.setdefault(name, []).append(count)
+
+    def means(self, processes: Processes) -> dict[str, float | None]:
+        """The mean of each part over its rows in all processes; None where no row had it."""
+        means: dict[str, float | None] = {}
+        for name, sums in self.sums.items():
+            total = torch.stack(sums).sum()
+            counts = self.counts[name]
+            known = not torch.is_tensor(counts[0])
+            count = total.new_tensor(sum(counts)) if known else torch.stack(counts).sum()
+            of_all, rows = processes.sum(torch.stack([total, count.type_as(total)])).tolist()
+            means[name] = of_all / rows if rows else None
+        return means

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from attar.checks import AttarError, check_number
 from attar.data import Batches
 from attar.engine import Distiller, Record, TrainConfig, train
+from attar.engine.processes import Processes
 from attar.evaluation import accuracy, nll, predict_logits
 from attar.experiment.inputs import Splits, StudentPlan
 from attar.export.weights import load_weights, save_weights
@@ -214,6 +215,7 @@ class Trainer:
     loss: SoftLoss
     folder: Path
     accelerator: Any = None
+    processes: Processes = field(default_factory=Processes)
     on_step: Callable[[Setting, int, int], None] = lambda setting, seed, step: None
     on_record: Callable[[Setting, int, Record], None] = lambda setting, seed, record: None
 
@@ -226,7 +228,7 @@ class Trainer:
         torch.manual_seed(seed)
         run = Run(setting, seed, self.plan.make())
         weights, curve = folder / "student.safetensors", folder / "run.json"
-        if curve.exists():  # written last, so the weights are there and whole
+        if self.processes.from_main(curve.exists()):  # written last, so the weights are whole
             stored = json.loads(curve.read_text("utf-8"))
             run.records = [Record(**record) for record in stored["records"]]
             run.validation = stored["validation"]
@@ -254,11 +256,12 @@ class Trainer:
             self.on_step(setting, seed, record.step)
             self.on_record(setting, seed, record)
         run.model.cpu()  # where test is opened, and where it ships
-        run.validation = self.validate(run.model)
-        save_weights(run.model, weights)
+        run.validation = self.processes.from_main(self.validate(run.model))
         text = {"records": [asdict(r) for r in run.records], "validation": run.validation}
-        write_text("distill", curve, json.dumps(text))
-        checkpoint.unlink(missing_ok=True)
+        if self.processes.main:
+            save_weights(run.model, weights)
+            write_text("distill", curve, json.dumps(text))
+            checkpoint.unlink(missing_ok=True)
         return run
 
     def validate(self, model: nn.Module) -> dict[str, float]:

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
-from attar.checks import AttarError, check_number, need
+from attar.checks import AttarError, check_number
 from attar.data import ArrayData, Views
 from attar.engine import TrainConfig
+from attar.engine.processes import Processes
 from attar.experiment import arms as arms_of
 from attar.experiment.arms import Run, Setting, SoftLoss, Trainer
 from attar.experiment.folder import claim, identity, settle
@@ -22,11 +23,10 @@ from attar.experiment.measure import seconds_per_step
 from attar.experiment.opening import measure, open_test, smallest_member
 from attar.experiment.progress import OnProgress, Progress, duration, quietly
 from attar.experiment.result import Experiment, Trial
+from attar.experiment.targets import may_have_seen, targets_of, teacher_of
 from attar.experiment.tracking import Tracking, check_trackers
 from attar.losses import kl
-from attar.store import Store, label
-from attar.teachers import StoredTeacher, as_teacher, cross_fit
-from attar.types import VIEW, Data
+from attar.teachers import StoredTeacher
 
 
 def distill(
@@ -68,6 +68,10 @@ def distill(
     starting weights, steps and batch size, learn from hard labels, from smoothed labels, from
     the teacher's soft targets, and (where rows are unlabelled) from the teacher's argmax; all
     choices are made on validation, and test is opened once.
+
+    In several processes (``torchrun``, ``accelerate launch``) the first one asks the teacher,
+    measures and writes; all train together, each on its share of every batch, and all return
+    the same result. They must see the run folder under one path.
 
     Args:
         teacher: Whatever :func:`attar.teachers.as_teacher` takes: a torch module, an estimator
@@ -135,12 +139,8 @@ def distill(
     References:
         Hinton, Vinyals, Dean 2015, Distilling the Knowledge in a Neural Network.
     """
-    tell = progress or quietly
-    if accelerator is not None and accelerator.num_processes > 1:
-        raise AttarError(
-            "distill: an experiment is run by one process; with several, train one student with "
-            "attar.train and Distiller."
-        )
+    processes = Processes(accelerator)
+    tell = (progress or quietly) if processes.main else _silently
     numbers = _seeds(seeds)
     splits = make_splits(
         train, validation, test, transfer, classes=_names(classes), seed=split_seed
@@ -166,26 +166,27 @@ def distill(
         checkpoint_every=4 * every,
         any_threads=any_threads,
     )
-    trackers = check_trackers(track, kept=out is not None)
-    with tempfile.TemporaryDirectory() as scratch, contextlib.ExitStack() as at_end:
-        folder = Path(scratch) if out is None else claim(Path(out), resume=resume)
-        asked = _as_teacher(teacher, splits, folds, refit=cut_here)
+    trackers = check_trackers(track, kept=out is not None) if processes.main else []
+    with (
+        _run_folder(out, processes, resume=resume) as folder,
+        contextlib.ExitStack() as at_end,
+    ):
+        asked = processes.first(lambda: teacher_of(teacher, splits, folds, refit=cut_here))
         plan = plan_student(
             student,
             splits.train,
             parameters=parameters,
             shrink=shrink,
-            teacher_parameters=smallest_member(asked, "parameters"),
+            teacher_parameters=processes.from_main(smallest_member(asked, "parameters")),
         )
-        tracking = at_end.enter_context(
-            Tracking(
-                trackers,
-                folder,
-                title="distill" if out is None else folder.resolve().name,
-                config={"student": plan.name, "steps": total, "batch_size": batch_size},
-            )
+        tracking = Tracking(
+            trackers,
+            folder,
+            title="distill" if out is None else folder.resolve().name,
+            config={"student": plan.name, "steps": total, "batch_size": batch_size},
         )
-        stores = _label_all(asked, splits, folder / "targets", tell)
+        processes.first(lambda: at_end.enter_context(tracking))
+        stores = targets_of(asked, splits, folder / "targets", tell, processes)
         trainer = Trainer(
             splits=splits,
             plan=plan,
@@ -195,6 +196,7 @@ def distill(
             loss=loss,
             folder=folder / "arms",
             accelerator=accelerator,
+            processes=processes,
             on_record=tracking.record,
         )
         soft = stores["train"].logits(splits.train.rows)
@@ -208,24 +210,63 @@ def distill(
             smoothing=_strengths(smoothing, soft),
             pseudo_labels=splits.unlabelled_rows > 0,
         )
-        settle(folder, identity(trainer, settings, numbers, stores))
+        here = identity(trainer, settings, numbers, stores)
+        processes.first(lambda: settle(folder, here))
         chosen, trials = _train_all(trainer, settings, numbers, tell)
         experiment = open_test(
-            trainer, chosen, trials, stores, asked, tell, size=size_of(plan), seeds=numbers
+            trainer,
+            chosen,
+            trials,
+            stores,
+            StoredTeacher(stores["train"]) if asked is None else asked,
+            tell,
+            size=size_of(plan),
+            seeds=numbers,
         )
-        if cut_here and (_may_have_seen(teacher) or folds is None):
+        if cut_here and (may_have_seen(teacher) or folds is None):
             experiment.warnings.append(
                 "validation or test was cut from train here, and the teacher came ready-made: if "
                 "it was trained on these rows, its scores on them are too good, and so is the gap. "
                 "Give test= and validation= rows that it has not seen."
             )
-        if latency_seconds > 0:
-            measure(experiment, asked, folder, tell, seconds=latency_seconds)
-        experiment.warnings += tracking.failures
-        if out is not None:
-            experiment.save(folder)
-        tracking.finish(experiment)
+
+        def end() -> None:
+            if latency_seconds > 0:
+                measure(experiment, asked, folder, tell, seconds=latency_seconds)
+            experiment.warnings += tracking.failures
+            if out is not None:
+                experiment.save(folder)
+            tracking.finish(experiment)
+
+        processes.first(end)
+        for name in ("teacher_name", "facts", "latency", "warnings", "exported"):
+            setattr(experiment, name, processes.from_main(getattr(experiment, name)))
     return experiment
+
+
+@contextlib.contextmanager
+def _run_folder(out: str | Path | None, processes: Processes, *, resume: bool) -> Iterator[Path]:
+    """The folder of the run, claimed by the main process; a passing one without ``out``."""
+    with contextlib.ExitStack() as scratch:
+
+        def make() -> Path:
+            if out is not None:
+                return claim(Path(out), resume=resume)
+            return Path(scratch.enter_context(tempfile.TemporaryDirectory()))
+
+        folder = processes.from_main(processes.first(make))
+        assert folder is not None  # where it could not be made, all have stopped
+        if not folder.is_dir():
+            raise AttarError(
+                f"distill: process {processes.index} does not see the run folder {folder}. Name "
+                "one, with out=, that all processes share."
+            )
+        yield folder
+        processes.from_main(None)  # a passing folder goes when nobody reads it any more
+
+
+def _silently(progress: Progress) -> None:
+    """What a process tells that is not the main one."""
 
 
 def _seeds(seeds: int | Sequence[int]) -> list[int]:
@@ -276,58 +317,6 @@ def _strengths(smoothing: Sequence[float] | None, soft: Tensor) -> list[float]:
     if smoothing is None:
         return [*arms_of.SMOOTHING, round(arms_of.entropy_smoothing(soft), 4)]
     return list(smoothing)
-
-
-def _as_teacher(teacher: Any, splits: Splits, folds: int | None, *, refit: bool) -> Any:
-    """Anything as a teacher; estimators, alone or in a list, label out of fold.
-
-    ``refit``: test or validation was cut here, from rows that a fitted estimator may have seen;
-    a clone fitted on the training rows answers in its place.
-    """
-    if isinstance(teacher, list | tuple) and folds is not None:
-        members = [_as_teacher(member, splits, folds, refit=refit) for member in teacher]
-        return as_teacher(members, classes=splits.train.classes)
-    if hasattr(teacher, "predict_proba") and folds is not None:
-        base = need("sklearn.base", extra="train", purpose="Labelling out of fold")
-        return cross_fit(base.clone(teacher) if refit else teacher, splits.train, folds=folds)
-    return as_teacher(teacher, classes=splits.train.classes)
-
-
-def _may_have_seen(teacher: Any) -> bool:
-    """Whether a teacher came ready-made, with rows of its own that nobody here knows."""
-    if isinstance(teacher, list | tuple):
-        return any(_may_have_seen(member) for member in teacher)
-    return not hasattr(teacher, "predict_proba")
-
-
-def _label_all(teacher: Any, splits: Splits, folder: Path, tell: OnProgress) -> dict[str, Store]:
-    if isinstance(teacher, StoredTeacher):
-        _check_store(teacher.store, splits)
-        return dict.fromkeys(("train", "validation", "test"), teacher.store)
-    stores = {}
-    for name in ("train", "validation", "test"):
-        data: Data = getattr(splits, name)
-
-        def report(done: int, total: int, name: str = name) -> None:
-            tell(Progress("label", f"The teacher answers the {name} rows", done, total))
-
-        # At 64 rows the activations of a network stay in a processor's caches.
-        stores[name] = label(teacher, data, folder / name, batch_size=64, progress=report)
-    return stores
-
-
-def _check_store(store: Store, splits: Splits) -> None:
-    """A store that is the teacher must know every row, before anything is trained."""
-    classes = splits.train.classes
-    if store.classes and tuple(store.classes) != classes:
-        raise AttarError(
-            f"distill: the store has the classes {tuple(store.classes)}, the data has {classes}. "
-            "Label this data again, or give classes=[...] in the store's order."
-        )
-    for view in range(splits.train.view_count):
-        store.logits(splits.train.rows + view * VIEW)  # raises, and names what is missing
-    for part in (splits.validation, splits.test):
-        store.logits(part.rows)
 
 
 def _train_all(

@@ -17,6 +17,7 @@ from torch import Tensor
 from attar.checks import AttarError, check_number, need
 from attar.data import Batches, as_data
 from attar.engine import Distiller, TrainConfig, train
+from attar.engine.processes import Processes
 from attar.experiment.inputs import example_inputs
 from attar.export.weights import load_weights, save_weights
 from attar.files import write_text
@@ -110,9 +111,11 @@ def train_ensemble(
     shape, classes = tuple(inputs.shape[1:]), len(labelled.classes)
     config = TrainConfig(steps=steps, learning_rate=learning_rate)
     name = f"{family.name}({width})"
+    processes = Processes(accelerator)
     if folder is not None:
         numbers = (family.name, width, members, steps, batch_size, learning_rate, smoothing, seed)
-        _settle(Path(folder), [*numbers, labelled.fingerprint(), _digest(labelled.labels)])
+        here = [*numbers, labelled.fingerprint(), _digest(labelled.labels)]
+        processes.first(lambda: _settle(Path(folder), here))
     networks = []
     for member in range(members):
         rows = labelled.take((folds != member).nonzero()[:, 0])
@@ -121,7 +124,7 @@ def train_ensemble(
             width, input_shape=shape, classes=classes, scaler=copy.deepcopy(scaler)
         )
         weights = None if folder is None else Path(folder) / f"member-{member}.safetensors"
-        if weights is not None and weights.exists():
+        if weights is not None and processes.from_main(weights.exists()):
             load_weights(network, weights)
         else:
             distiller = Distiller(network, Objective([hard(1.0, smoothing=smoothing)]))
@@ -134,7 +137,7 @@ def train_ensemble(
             ):
                 if progress is not None:
                     progress(member * steps + record.step, members * steps)
-            if weights is not None:
+            if weights is not None and processes.main:
                 save_weights(network, weights)
                 weights.with_suffix(".checkpoint").unlink(missing_ok=True)
         networks.append(ModelTeacher(network.eval(), outputs="logits", name=name))

@@ -46,6 +46,7 @@ def identity(
         "weight_decay": trainer.config.weight_decay,
         "evaluate_every": trainer.config.evaluate_every,
         "batch_size": trainer.batch_size,
+        "processes": trainer.processes.count,
         "seeds": list(seeds),
         "student": trainer.plan.name,
         "fresh_student": _student(trainer.plan),

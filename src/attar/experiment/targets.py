@@ -1,0 +1,77 @@
+"""The soft targets of an experiment: the teacher is asked once, about the rows of every split."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from attar.checks import AttarError, need
+from attar.engine.processes import Processes
+from attar.experiment.inputs import Splits
+from attar.experiment.progress import OnProgress, Progress
+from attar.store import Store, label
+from attar.teachers import StoredTeacher, as_teacher, cross_fit
+from attar.types import VIEW, Data
+
+
+def teacher_of(teacher: Any, splits: Splits, folds: int | None, *, refit: bool) -> Any:
+    """Anything as a teacher; estimators, alone or in a list, label out of fold.
+
+    ``refit``: test or validation was cut here, from rows that a fitted estimator may have seen;
+    a clone fitted on the training rows answers in its place.
+    """
+    if isinstance(teacher, list | tuple) and folds is not None:
+        members = [teacher_of(member, splits, folds, refit=refit) for member in teacher]
+        return as_teacher(members, classes=splits.train.classes)
+    if hasattr(teacher, "predict_proba") and folds is not None:
+        base = need("sklearn.base", extra="train", purpose="Labelling out of fold")
+        return cross_fit(base.clone(teacher) if refit else teacher, splits.train, folds=folds)
+    return as_teacher(teacher, classes=splits.train.classes)
+
+
+def may_have_seen(teacher: Any) -> bool:
+    """Whether a teacher came ready-made, with rows of its own that nobody here knows."""
+    if isinstance(teacher, list | tuple):
+        return any(may_have_seen(member) for member in teacher)
+    return not hasattr(teacher, "predict_proba")
+
+
+def targets_of(
+    teacher: Any, splits: Splits, folder: Path, tell: OnProgress, processes: Processes
+) -> dict[str, Store]:
+    """The soft targets of each split: the main process asks for them, the others read them."""
+    stores = processes.first(lambda: _label_all(teacher, splits, folder, tell))
+    there = None if stores is None else {name: store.path for name, store in stores.items()}
+    paths = processes.from_main(there)
+    assert paths is not None  # where the teacher could not be asked, all have stopped
+    return stores or {name: Store.open(path) for name, path in paths.items()}
+
+
+def _label_all(teacher: Any, splits: Splits, folder: Path, tell: OnProgress) -> dict[str, Store]:
+    if isinstance(teacher, StoredTeacher):
+        _check_store(teacher.store, splits)
+        return dict.fromkeys(("train", "validation", "test"), teacher.store)
+    stores = {}
+    for name in ("train", "validation", "test"):
+        data: Data = getattr(splits, name)
+
+        def report(done: int, total: int, name: str = name) -> None:
+            tell(Progress("label", f"The teacher answers the {name} rows", done, total))
+
+        # At 64 rows the activations of a network stay in a processor's caches.
+        stores[name] = label(teacher, data, folder / name, batch_size=64, progress=report)
+    return stores
+
+
+def _check_store(store: Store, splits: Splits) -> None:
+    """A store that is the teacher must know every row, before anything is trained."""
+    classes = splits.train.classes
+    if store.classes and tuple(store.classes) != classes:
+        raise AttarError(
+            f"distill: the store has the classes {tuple(store.classes)}, the data has {classes}. "
+            "Label this data again, or give classes=[...] in the store's order."
+        )
+    for view in range(splits.train.view_count):
+        store.logits(splits.train.rows + view * VIEW)  # raises, and names what is missing
+    for part in (splits.validation, splits.test):
+        store.logits(part.rows)
