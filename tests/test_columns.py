@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from attar.checks import AttarError
-from attar.columns import describe_columns, encode_columns, encoded_width
+from attar.columns import MOST_CATEGORIES, describe_columns, encode_columns, encoded_width
 
 ROWS = {
     "age": [30, 41, 25],
@@ -139,3 +139,43 @@ def test_production_needs_numpy_alone():
         check=True,
     )
     assert out.stdout.strip() == "[]"
+
+
+def test_a_lenient_description_takes_gaps_and_new_texts():
+    training = {
+        "age": [30, None, 41, 45],
+        "fee": [1.0, 2.0, 3.0, 4.0],
+        "city": ["Rome", "Oslo", None, "Rome"],
+        "empty": [None] * 4,
+    }
+    columns = describe_columns(training, lenient=True)
+    assert columns == [
+        {"name": "age", "kind": "number", "fill": 41.0, "mark": True},
+        {"name": "fee", "kind": "number", "fill": 2.5, "mark": False},
+        {
+            "name": "city",
+            "kind": "category",
+            "categories": ["", "Oslo", "Rome"],
+            "unknown": "ignore",
+        },
+        {"name": "empty", "kind": "number", "fill": 0.0, "mark": True},
+    ]
+    assert json.loads(json.dumps(columns)) == columns
+    later = {
+        "age": [None, 20],
+        "fee": [float("nan"), 7],
+        "city": ["Lima", "Oslo"],
+        "empty": [None, 3],
+    }
+    assert encode_columns(later, columns).tolist() == [
+        #  age, gap, fee, "", Oslo, Rome, empty, gap
+        [41, 1, 2.5, 0, 0, 0, 0, 1],
+        [20, 0, 7, 0, 1, 0, 3, 0],
+    ]
+    assert encoded_width(columns) == 8
+
+
+def test_of_very_many_texts_a_lenient_description_keeps_the_most_frequent():
+    names = [f"n{i:03d}" for i in range(150)]
+    columns = describe_columns({"name": names + names[:MOST_CATEGORIES]}, lenient=True)
+    assert columns[0]["categories"] == names[:MOST_CATEGORIES]

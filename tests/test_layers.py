@@ -21,7 +21,7 @@ LEVELS = [
     {"teachers", "students", "engine", "evaluation"},
     {"export"},
     {"experiment"},
-    {"demo"},
+    {"demo", "sklearn"},
     {"cli"},
 ]
 LEVEL_OF = {part: level for level, parts in enumerate(LEVELS) for part in parts}

@@ -41,6 +41,7 @@ _MODULES = (
     "experiment",
     "export",
     "losses",
+    "sklearn",
     "store",
     "students",
     "teachers",

@@ -6,6 +6,7 @@ decides how every later table is encoded. It is plain data, ready for JSON.
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import math
 import numbers
@@ -21,35 +22,54 @@ from attar.checks import AttarError
 MOST_CATEGORIES = 100
 
 #: One column: ``{"name", "kind": "number"}`` or ``{"name", "kind": "category", "categories"}``.
+#: A number may have a ``"fill"``, which stands in for a gap, and ``"mark": True``: a second
+#: feature, 1 where there was a gap. A category may have ``"unknown": "ignore"``: a text that was
+#: not there in training is none of the categories, instead of an error.
 Column = Mapping[str, Any]
 
 
 def describe_columns(
-    rows: Mapping[str, Sequence[Any]], *, skip: Collection[str] = ()
+    rows: Mapping[str, Sequence[Any]], *, skip: Collection[str] = (), lenient: bool = False
 ) -> list[dict[str, Any]]:
     """How each column is to be encoded: numbers and bools as they are, texts as categories.
 
     Args:
         rows: Column name -> one value a row.
         skip: Columns to leave out, such as the label.
+        lenient: Take every later table, too: a gap among numbers becomes the median (and is
+            marked, where training had gaps), a text that is new is none of the categories, and
+            of more than :data:`MOST_CATEGORIES` texts the most frequent are kept.
 
     Raises:
         AttarError: If a column holds neither numbers nor texts, both, no value at all, or more
-            than :data:`MOST_CATEGORIES` different texts.
+            than :data:`MOST_CATEGORIES` different texts (unless ``lenient``).
 
     Example:
         >>> describe_columns({"age": [30, 41], "city": ["Rome", None]})
         [{'name': 'age', 'kind': 'number'},
          {'name': 'city', 'kind': 'category', 'categories': ['', 'Rome']}]
+        >>> describe_columns({"age": [30, None, 41]}, lenient=True)
+        [{'name': 'age', 'kind': 'number', 'fill': 35.5, 'mark': True}]
     """
     columns: list[dict[str, Any]] = []
     for name, values in rows.items():
         if name in skip:
             continue
-        if _is_number(name, _array(name, values)):
-            columns.append({"name": name, "kind": "number"})
+        array = _array(name, values)
+        if lenient and array.dtype == object and all(_missing(value) for value in array):
+            array = np.full(len(array), np.nan)  # nothing to learn from, nothing to stop for
+        if _is_number(name, array):
+            fill = _fill(name, array) if lenient else {}
+            columns.append({"name": name, "kind": "number", **fill})
             continue
-        categories = sorted({"" if _missing(value) else str(value) for value in values})
+        texts = collections.Counter("" if _missing(value) else str(value) for value in array)
+        if lenient:
+            frequent = sorted(text for text, _ in texts.most_common(MOST_CATEGORIES))
+            columns.append(
+                {"name": name, "kind": "category", "categories": frequent, "unknown": "ignore"}
+            )
+            continue
+        categories = sorted(texts)
         if len(categories) > MOST_CATEGORIES:
             raise AttarError(
                 f"columns: {name!r} has {len(categories)} different texts, more than the "
@@ -102,24 +122,39 @@ def encode_columns(
     for column in columns:
         name, array = column["name"], arrays[column["name"]]
         if column["kind"] == "number":
-            encoded[:, place] = _numbers(name, array)
-            place += 1
+            encoded[:, place], gaps = _numbers(name, array, column.get("fill"))
+            if column.get("mark"):
+                encoded[:, place + 1] = gaps
         else:
-            encoded[np.arange(count), place + _positions(name, array, column["categories"])] = 1
-            place += len(column["categories"])
+            positions = _positions(name, array, column["categories"], column.get("unknown"))
+            known = positions >= 0
+            encoded[np.flatnonzero(known), place + positions[known]] = 1
+        place += _width(column)
     return encoded
 
 
 def encoded_width(columns: Sequence[Column]) -> int:
     """How many features a row has once encoded, D."""
-    width = 0
     for column in columns:
         if column.get("kind") not in ("number", "category"):
             raise AttarError(
                 f"columns: a column must be of the kind 'number' or 'category'. Got {column!r}."
             )
-        width += 1 if column["kind"] == "number" else len(column["categories"])
-    return width
+    return sum(_width(column) for column in columns)
+
+
+def _width(column: Column) -> int:
+    if column["kind"] == "number":
+        return 2 if column.get("mark") else 1
+    return len(column["categories"])
+
+
+def _fill(name: str, array: NDArray[Any]) -> dict[str, Any]:
+    """What stands in for a gap: the median of the numbers that are there."""
+    values = _as_numbers(name, array)
+    gaps = np.isnan(values)
+    fill = 0.0 if gaps.all() else float(np.median(values[~gaps]))
+    return {"fill": fill, "mark": bool(gaps.any())}
 
 
 def _array(name: str, values: Any) -> NDArray[Any]:
@@ -165,13 +200,22 @@ def _kind(value: Any) -> str:
     return type(value).__name__
 
 
-def _numbers(name: str, array: NDArray[Any]) -> NDArray[np.float32]:
+def _as_numbers(name: str, array: NDArray[Any]) -> NDArray[np.float64]:
     if array.dtype.kind in "biuf":
-        values = array.astype(np.float64)
-    else:
-        values = np.array([_number(name, row, value) for row, value in enumerate(array)], float)
-    lacking = np.flatnonzero(np.isnan(values))
-    if len(lacking):
+        return array.astype(np.float64)
+    return np.array([_number(name, row, value) for row, value in enumerate(array)], float)
+
+
+def _numbers(
+    name: str, array: NDArray[Any], fill: float | None
+) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """The numbers of a column, gaps filled, and which of them were gaps."""
+    values = _as_numbers(name, array)
+    gaps: NDArray[np.bool_] = np.isnan(values)
+    lacking = np.flatnonzero(gaps)
+    if fill is not None:
+        values[gaps] = fill
+    elif len(lacking):
         raise AttarError(
             f"columns: {name!r} has no number in row {lacking[0]} (counted from 0; {len(lacking)} "
             f"of {len(values)} rows). Fill the gaps, with the median say, or leave the rows out."
@@ -182,7 +226,7 @@ def _numbers(name: str, array: NDArray[Any]) -> NDArray[np.float32]:
             f"columns: {name!r} has {values[beyond[0]]} in row {beyond[0]} (counted from 0), which "
             f"float32 cannot hold. Use another unit."
         )
-    return values.astype(np.float32)
+    return values.astype(np.float32), gaps
 
 
 def _number(name: str, row: int, value: Any) -> float:
@@ -206,8 +250,10 @@ def _number(name: str, row: int, value: Any) -> float:
     )
 
 
-def _positions(name: str, array: NDArray[Any], categories: Sequence[str]) -> NDArray[np.int64]:
-    """The place of each value among the categories."""
+def _positions(
+    name: str, array: NDArray[Any], categories: Sequence[str], unknown: str | None
+) -> NDArray[np.int64]:
+    """The place of each value among the categories; -1 for a new one that may be ignored."""
     place = {category: position for position, category in enumerate(categories)}
     positions = np.empty(len(array), dtype=np.int64)
     for row, value in enumerate(array):
@@ -218,6 +264,9 @@ def _positions(name: str, array: NDArray[Any], categories: Sequence[str]) -> NDA
                 f"columns: {name!r} must hold texts, as it did in training. Row {row} (counted "
                 f"from 0) holds {value!r}."
             )
+        if unknown == "ignore":
+            positions[row] = place.get(text, -1)
+            continue
         if text not in place:
             raise AttarError(
                 f"columns: {name!r} has {'no value' if text == '' else repr(text)} in row {row} "

@@ -19,6 +19,7 @@ from attar.teachers.crossfit import cross_fit
 from attar.teachers.ensemble import EnsembleTeacher
 from attar.teachers.estimator import EstimatorTeacher, is_fitted
 from attar.teachers.function import FunctionTeacher
+from attar.teachers.given import GivenTeacher
 from attar.teachers.model import ModelTeacher
 from attar.teachers.onnx import OnnxTeacher
 from attar.teachers.outputs import OutputKind
@@ -29,6 +30,7 @@ __all__ = [
     "EnsembleTeacher",
     "EstimatorTeacher",
     "FunctionTeacher",
+    "GivenTeacher",
     "ModelTeacher",
     "NamedTeacher",
     "OnnxTeacher",

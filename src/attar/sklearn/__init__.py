@@ -1,0 +1,8 @@
+"""Scientific Python's own way: a distilled student as a scikit-learn estimator."""
+
+from __future__ import annotations
+
+from attar import needs_torch  # noqa: F401
+from attar.sklearn.classifier import DistilledClassifier
+
+__all__ = ["DistilledClassifier"]

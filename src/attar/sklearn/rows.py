@@ -1,0 +1,62 @@
+"""Rows of a table as scikit-learn's users have them: arrays, or frames of pandas and polars."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.model_selection import StratifiedKFold, StratifiedShuffleSplit
+
+
+def name_of(estimator: Any) -> str:
+    """What to call an estimator in a message."""
+    return type(estimator).__name__
+
+
+def is_frame(X: Any) -> bool:
+    """Whether the columns have names."""
+    return hasattr(X, "columns") and hasattr(X, "__getitem__")
+
+
+def named(X: Any) -> dict[str, Any]:
+    """The columns of a table by name."""
+    if is_frame(X):
+        return {str(name): X[name].to_numpy() for name in X.columns}
+    return {str(place): X[:, place] for place in range(X.shape[1])}
+
+
+def length(X: Any) -> int:
+    """How many rows."""
+    return int(X.shape[0])
+
+
+def take(X: Any, rows: NDArray[Any]) -> Any:
+    """These rows, as the same kind of table."""
+    return X.iloc[rows] if hasattr(X, "iloc") else X[rows]
+
+
+def middle(value: Any, found: Sequence[float]) -> float:
+    """One value out of a parameter, where nothing is chosen by trial."""
+    if isinstance(value, str):
+        return float(found[len(found) // 2])
+    return float(value[len(value) // 2]) if isinstance(value, list | tuple) else float(value)
+
+
+def folds(
+    codes: NDArray[Any], count: int, seed: int
+) -> Iterator[tuple[NDArray[Any], NDArray[Any]]]:
+    """Stratified folds; a class that is rarer than that is missing from some of them."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="The least populated class")
+        splitter = StratifiedKFold(count, shuffle=True, random_state=seed % 2**32)
+        yield from splitter.split(np.zeros(len(codes)), codes)
+
+
+def cut(codes: NDArray[Any], share: float, seed: int) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Two stratified parts, the second with this share of the rows."""
+    splitter = StratifiedShuffleSplit(1, test_size=share, random_state=seed % 2**32)
+    first, second = next(splitter.split(np.zeros(len(codes)), codes))
+    return first, second
