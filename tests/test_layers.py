@@ -17,6 +17,7 @@ LEVELS = [
     {"targets"},
     {"types"},
     {"columns", "files", "needs_torch"},
+    {"report"},
     {"losses", "data", "store"},
     {"teachers", "students", "engine", "evaluation"},
     {"export"},

@@ -133,6 +133,37 @@ def encode_columns(
     return encoded
 
 
+def decode_columns(rows: NDArray[Any], columns: Sequence[Column]) -> list[list[Any]]:
+    """What :func:`encode_columns` was given, row by row: numbers, and the names of categories.
+
+    Args:
+        rows: ``[N, D]``, encoded.
+        columns: The description that encoded it.
+
+    Returns:
+        For each row one value a column, a float or a text.
+
+    Example:
+        >>> columns = describe_columns({"age": [30, 41], "city": ["Rome", "Oslo"]})
+        >>> decode_columns(encode_columns({"age": [35], "city": ["Rome"]}, columns), columns)
+        [[35.0, 'Rome']]
+    """
+    values: list[list[Any]] = [[] for _ in rows]
+    place = 0
+    for column in columns:
+        if column["kind"] == "number":
+            for row, number in zip(values, rows[:, place].tolist(), strict=True):
+                row.append(float(f"{number:.7g}"))  # float32 holds about seven digits
+            place += 1
+        else:
+            names = column["categories"]
+            found = rows[:, place : place + len(names)].argmax(axis=1)
+            for row, position in zip(values, found.tolist(), strict=True):
+                row.append(names[position])
+            place += len(names)
+    return values
+
+
 def encoded_width(columns: Sequence[Column]) -> int:
     """How many features a row has once encoded, D."""
     for column in columns:

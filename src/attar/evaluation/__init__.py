@@ -16,7 +16,12 @@ from attar.evaluation.evaluate import (
     evaluate,
     predict_logits,
 )
-from attar.evaluation.intervals import Interval, bootstrap_ratio, crossed_interval
+from attar.evaluation.intervals import (
+    Interval,
+    binomial_interval,
+    bootstrap_ratio,
+    crossed_interval,
+)
 from attar.evaluation.latency import (
     Latency,
     Timing,
@@ -38,6 +43,7 @@ __all__ = [
     "accuracy",
     "agreement",
     "bias_shift",
+    "binomial_interval",
     "bootstrap_ratio",
     "brier",
     "compare",

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
@@ -139,6 +140,34 @@ def crossed_interval(difference: Any, *, level: float = 0.95) -> Interval:
     half = math.sqrt(max(satterthwaite, howe) / (rows * seeds))
     error = math.sqrt(variance / (rows * seeds))
     return Interval(mean, mean - half, mean + half, error, degrees, level)
+
+
+def binomial_interval(hits: int, rows: int, *, level: float = 0.95) -> Interval:
+    """A share counted on independent rows, with Wilson's interval, which stays within [0, 1].
+
+    Args:
+        hits: Rows that count, from 0 to ``rows``.
+        rows: All rows, 1 or more.
+        level: Coverage, in (0, 1).
+
+    Raises:
+        AttarError: If a number is out of range.
+
+    Paper: Wilson 1927, "Probable inference, the law of succession, and statistical inference".
+
+    >>> interval = binomial_interval(9, 10)
+    >>> f"{interval.mean:.2f} [{interval.low:.3f}, {interval.high:.3f}]"
+    '0.90 [0.596, 0.982]'
+    """
+    check_number("binomial_interval", "rows", rows, low=1, whole=True)
+    check_number("binomial_interval", "hits", hits, low=0, high=rows, whole=True)
+    check_number("binomial_interval", "level", level, low=0, high=1, low_open=True, high_open=True)
+    z = NormalDist().inv_cdf(0.5 + level / 2)
+    share = hits / rows
+    middle = (share + z * z / (2 * rows)) / (1 + z * z / rows)
+    half = z * math.sqrt(share * (1 - share) / rows + (z / (2 * rows)) ** 2) / (1 + z * z / rows)
+    error = math.sqrt(share * (1 - share) / rows)
+    return Interval(share, middle - half, middle + half, error, math.inf, level)
 
 
 def mean_squares(table: Floats) -> tuple[float, float, float]:

@@ -6,7 +6,7 @@ import contextlib
 import copy
 import tempfile
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from attar.data import Batches
 from attar.engine import Distiller, train
 from attar.evaluation import Latency, latencies
 from attar.experiment.arms import Setting, Trainer
+from attar.experiment.keep import MEMBERS
 from attar.export import to_onnx
 from attar.export.runtime import load
 from attar.teachers import EnsembleTeacher, ModelTeacher, mean_probability
@@ -25,6 +26,8 @@ from attar.types import Data, ask, dense_logits
 
 #: Steps that are timed to say what a run will cost.
 PROBE_STEPS = 20
+#: Kinds of members of an ensemble that are timed.
+_KINDS = 4
 
 
 def seconds_per_step(trainer: Trainer, setting: Setting) -> float:
@@ -87,31 +90,63 @@ class Timing:
         student: Through ONNX Runtime.
         teacher: Through ONNX Runtime where it can be exported, else as it is called.
         teacher_runtime: ``"onnxruntime"``, ``"as called"``, or None where there is none to call.
+        members: Of an ensemble of networks, by place: one of each size is timed, and stands for
+            the others of its size.
     """
 
     student: Latency
     teacher: Latency | None
     teacher_runtime: str | None
+    members: dict[int, Latency] = field(default_factory=dict)
 
 
 def time_both(student_onnx: Path, teacher: Any, data: Data, *, seconds: float = 0.5) -> Timing:
-    """Time student and teacher at batch 1 and 64 on rows of ``data``, on one thread each."""
+    """Time student, teacher and its members at batch 1 and 64, on one thread each, in turn."""
     student = load(student_onnx, threads=1)
     rows = {size: data.batch(torch.arange(size) % len(data)) for size in (1, 64)}
     calls: dict[str, Any] = {"student": lambda batch: student.predict_proba(batch.inputs.numpy())}
     runtime = None
+    stands_for = _of_each_size(teacher)
     with tempfile.TemporaryDirectory() as scratch:
-        module = as_module(teacher)
-        if module is not None:
-            path = Path(scratch) / "teacher.onnx"
-            example = data.batch(torch.arange(min(64, len(data)))).inputs
-            with contextlib.suppress(AttarError):  # then it is timed as it is called
-                to_onnx(module, path, example=example, classes=data.classes)
-                big = load(path, threads=1)
-                calls["teacher"] = lambda batch: big.predict_proba(batch.inputs.numpy())
-                runtime = "onnxruntime"
-        if runtime is None and callable(teacher) and not hasattr(teacher, "store"):
-            calls["teacher"] = teacher
-            runtime = "as called"
+        fast = _exported(teacher, data, Path(scratch) / "teacher.onnx")
+        if fast is not None:
+            calls["teacher"], runtime = fast, "onnxruntime"
+        elif callable(teacher) and not hasattr(teacher, "store"):
+            calls["teacher"], runtime = teacher, "as called"
+        for first in sorted(set(stands_for.values())):
+            member = _exported(teacher.active[first], data, Path(scratch) / f"{first}.onnx")
+            if member is not None:
+                calls[f"member {first}"] = member
         timed = latencies(calls, rows, seconds=seconds)
-    return Timing(timed["student"], timed.get("teacher"), runtime)
+    members = {
+        place: timed[f"member {first}"]
+        for place, first in stands_for.items()
+        if f"member {first}" in timed
+    }
+    return Timing(timed["student"], timed.get("teacher"), runtime, members)
+
+
+def _exported(teacher: Any, data: Data, path: Path) -> Any:
+    """The teacher through ONNX Runtime; None where it cannot be exported."""
+    module = as_module(teacher)
+    if module is None:
+        return None
+    example = data.batch(torch.arange(min(64, len(data)))).inputs
+    with contextlib.suppress(AttarError):
+        to_onnx(module, path, example=example, classes=data.classes)
+        session = load(path, threads=1)
+        return lambda batch: session.predict_proba(batch.inputs.numpy())
+    return None
+
+
+def _of_each_size(teacher: Any) -> dict[int, int]:
+    """Place of each member of an ensemble -> place of the first of its name and size."""
+    if not isinstance(teacher, EnsembleTeacher) or len(teacher.active) < 2:
+        return {}
+    first: dict[tuple[str, int | None], int] = {}
+    stands_for = {}
+    for place, member in enumerate(teacher.active[:MEMBERS]):
+        kind = (member.name, member.parameters)
+        if kind in first or len(first) < _KINDS:
+            stands_for[place] = first.setdefault(kind, place)
+    return stands_for

@@ -15,6 +15,7 @@ import attar
 from attar.checks import AttarError
 from attar.evaluation import accuracy, compare, count_macs, predict_logits, scores_from_logits
 from attar.experiment.arms import Run, Trainer
+from attar.experiment.keep import command, labelled_answers, members
 from attar.experiment.measure import as_module, time_both
 from attar.experiment.progress import OnProgress, Progress
 from attar.experiment.result import ArmResult, Experiment, Trial, example_tensor
@@ -78,7 +79,16 @@ def open_test(
         example=example,
         columns=getattr(splits.train, "columns", None),
         warnings=_warnings(trainer, stores, teacher_scores),
+        teacher_logits=answers,
+        labelled=_labelled(trainer, stores["train"]),
+        members=members(teacher, splits.test),
     )
+
+
+def _labelled(trainer: Trainer, store: Store) -> tuple[Tensor, Tensor]:
+    rows = trainer.splits.labelled
+    assert rows.labels is not None
+    return labelled_answers(store.logits(rows.rows), rows.labels)
 
 
 def _validation_gap(trainer: Trainer, runs: list[Run], store: Store) -> float:
@@ -159,6 +169,7 @@ def _facts(
             "cores": os.cpu_count(),
             "threads": torch.get_num_threads(),
         },
+        "command": command(),
         "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     }
 
@@ -203,4 +214,6 @@ def measure(
     experiment.latency["student"] = timing.student
     if timing.teacher is not None:
         experiment.latency["teacher"] = timing.teacher
+    for place, timed in timing.members.items():
+        experiment.members[place]["latency"] = timed.to_dict()
     experiment.facts["teacher_runtime"] = timing.teacher_runtime

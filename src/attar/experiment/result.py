@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import tempfile
 from collections.abc import Mapping
@@ -11,15 +12,18 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from attar.checks import AttarError
 from attar.evaluation import Comparison, Interval, Latency, Scores
 from attar.experiment.arms import Run, Setting
+from attar.experiment.keep import accuracy_interval, contents
 from attar.experiment.summary import cells, markdown, summarise
 from attar.export import Export, ModelFile, to_onnx, write_bundle
 from attar.export.weights import save_weights
-from attar.files import write_text
+from attar.files import write_text, write_whole
+from attar.report import write_page
 from attar.types import Data
 
 
@@ -75,6 +79,12 @@ class Experiment:
         facts: Rows, seeds, sizes, settings, versions, times: JSON-ready.
         latency: Of ``"student"`` and ``"teacher"``, taken in turn.
         example: Real training rows, used to prove the parity of an export.
+        columns: Of a table, how its columns become numbers.
+        exported: What :meth:`save` found when it exported the student.
+        warnings: What to know before trusting the rest.
+        teacher_logits: ``[N, C]``, the teacher's answers on test.
+        labelled: The teacher's logits and the labels of labelled training rows (at most 5,000).
+        members: Of an ensemble, what each member scores alone; JSON-ready.
     """
 
     student: nn.Module
@@ -92,6 +102,9 @@ class Experiment:
     columns: list[dict[str, Any]] | None = None
     exported: Export | None = None
     warnings: list[str] = field(default_factory=list)
+    teacher_logits: Tensor | None = None
+    labelled: tuple[Tensor, Tensor] | None = None
+    members: list[dict[str, Any]] = field(default_factory=list)
 
     @property
     def verdict(self) -> str:
@@ -133,7 +146,12 @@ class Experiment:
             "verdict": self.verdict,
             "sentence": self.comparison.reason,
             "comparison": self.comparison.to_dict(),
-            "teacher": {"name": self.teacher_name, "scores": self.teacher.to_dict()},
+            "teacher": {
+                "name": self.teacher_name,
+                "scores": self.teacher.to_dict(),
+                "accuracy_interval": self._teacher_interval(),
+                "members": self.members,
+            },
             "student": {
                 "name": self.student_name,
                 "seed": self.student_seed,
@@ -142,6 +160,7 @@ class Experiment:
             "arms": {
                 name: {
                     "setting": _setting(arm.setting),
+                    "accuracy_interval": accuracy_interval(self._right(arm.logits)),
                     "runs": [
                         {
                             "seed": run.seed,
@@ -181,7 +200,7 @@ class Experiment:
                 "Experiment.export: the student takes a mapping of inputs; export it with "
                 "torch.onnx.export, naming each input."
             )
-        scores = self.arms["distilled"].scores[self._chosen()]
+        scores = self.arms["distilled"].scores[self.chosen]
         metadata = {
             "verdict": self.verdict,
             "accuracy": scores.accuracy,
@@ -223,7 +242,9 @@ class Experiment:
     def save(self, folder: str | Path) -> Path:
         """Write ``result.json``, ``summary.md``, the student as ONNX and as safetensors.
 
-        The answers of every arm on the test rows go beside them, for whoever draws or tests.
+        The answers of the teacher and of every arm on the test rows, the training curves and
+        some samples go beside them, for whoever draws or tests: :mod:`attar.report` makes its
+        page from this folder alone.
         """
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
@@ -234,34 +255,32 @@ class Experiment:
                 self.warnings.append(f"the student was not exported: {error}")
             np.save(folder / "example.npy", self.example.numpy(), allow_pickle=False)
         self._save_weights(folder / "student.safetensors")
-        answers = folder / "answers"
-        answers.mkdir(exist_ok=True)
-        assert self.test.labels is not None
-        for name, values in {
-            "rows": self.test.rows,
-            "labels": self.test.labels,
-            **{name: arm.logits for name, arm in self.arms.items()},
-        }.items():
-            np.save(answers / f"{name}.npy", values.numpy(), allow_pickle=False)
         write_text("Experiment.save", folder / "summary.md", self.summary())
-        # Last: a folder with a result.json is a finished one.
-        write_text(
-            "Experiment.save",
-            folder / "result.json",
-            json.dumps(self.to_dict(), indent=1, allow_nan=False),
-        )
+        for name, value in self.contents().items():  # result.json is the last of them
+            _write(folder / name, value)
         return folder
 
-    def _save_weights(self, path: Path) -> None:
-        save_weights(
-            self.student,
-            path,
-            metadata={"name": self.student_name, "classes": json.dumps(self.test.classes)},
-        )
-
-    def _chosen(self) -> int:
+        self._save_weights(folder / "student.safetensors")
         seeds = [run.seed for run in self.arms["distilled"].runs]
         return seeds.index(self.student_seed)
+
+    def _right(self, logits: Tensor) -> NDArray[np.bool_]:
+        """``[S, N]``: which answers on test are right."""
+        right: NDArray[np.bool_] = (logits.argmax(dim=-1) == self.test.labels).numpy()
+        return right
+
+    def _teacher_interval(self) -> dict[str, float | None] | None:
+        if self.teacher_logits is None:
+            return None
+        return accuracy_interval(self._right(self.teacher_logits)[None])
+
+
+def _write(path: Path, value: Any) -> None:
+    if isinstance(value, np.ndarray):
+        save = functools.partial(np.save, arr=value, allow_pickle=False)
+        write_whole("Experiment.save", path, save)
+    else:
+        write_text("Experiment.save", path, json.dumps(value, indent=1, allow_nan=False))
 
 
 def _setting(setting: Setting) -> dict[str, Any]:

@@ -1,0 +1,158 @@
+"""Several runs side by side on one page."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from attar.checks import AttarError
+from attar.files import write_text
+from attar.report.figure import Figure, percent, span
+from attar.report.page import fill
+from attar.report.run import Run, as_run
+from attar.report.words import headline, setting
+
+#: More runs than this make no page that can be read.
+MOST_RUNS = 60
+
+
+def comparison_page(sources: Sequence[Any]) -> str:
+    """One page with a column of figures a run.
+
+    Args:
+        sources: Two or more of what :func:`attar.report.as_run` takes.
+
+    Raises:
+        AttarError: If there are fewer than two or more than 60, or one is no finished run.
+    """
+    if not 2 <= len(sources) <= MOST_RUNS:
+        raise AttarError(
+            f"compare: give from 2 to {MOST_RUNS} runs. Got {len(sources)}."
+            + (" The page of one run is made by attar report." if len(sources) == 1 else "")
+        )
+    runs = [as_run(source) for source in sources]
+    names = _names(runs)
+    rows = []
+    for run, name in zip(runs, names, strict=True):
+        kept, gap, smaller, faster = (one["value"] for one in headline(run))
+        mine, teacher = run.arms["distilled"].accuracy, run.teacher.accuracy
+        rows.append(
+            [
+                name,
+                run.verdict,
+                percent(mine.mean, 2),
+                percent(run.arms["hard"].accuracy.mean, 2),
+                percent(teacher.mean if teacher else None, 2),
+                kept,
+                gap,
+                smaller,
+                faster,
+                run.student.name,
+                run.teacher.name,
+                setting(run),
+            ]
+        )
+    made = [accuracies(runs, names), sizes(runs, names)]
+    return fill(
+        "compare.html",
+        [figure for figure in made if figure is not None],
+        title=f"{len(runs)} runs",
+        table={"head": _HEAD, "rows": rows},
+        runs=list(zip(names, runs, strict=True)),
+        same=len({run.told["fingerprints"]["test"].text() for run in runs}) == 1,
+    )
+
+
+_HEAD = [
+    "run",
+    "verdict",
+    "distilled",
+    "hard labels",
+    "teacher",
+    "accuracy kept",
+    "gap recovered",
+    "times smaller",
+    "times faster",
+    "student",
+    "teacher",
+    "setting",
+]
+
+
+def write_comparison(sources: Sequence[Any], path: str | Path) -> Path:
+    """Write :func:`comparison_page` to a file, whole or not at all; returns the path."""
+    path = Path(path)
+    write_text("compare", path, comparison_page(sources))
+    return path
+
+
+def _names(runs: Sequence[Run]) -> list[str]:
+    """Names of the folders, numbered where two are called alike."""
+    seen: dict[str, int] = {}
+    names = []
+    for run in runs:
+        seen[run.name] = seen.get(run.name, 0) + 1
+        names.append(run.name if seen[run.name] == 1 else f"{run.name} ({seen[run.name]})")
+    return names
+
+
+def accuracies(runs: Sequence[Run], names: Sequence[str]) -> Figure:
+    """Accuracy of teacher and every arm, a line a run."""
+    points: list[dict[str, Any]] = []
+    for run, name in zip(runs, names, strict=True):
+        found = [(arm, told.accuracy) for arm, told in run.arms.items()]
+        if run.teacher.accuracy is not None:
+            found.append(("teacher", run.teacher.accuracy))
+        points += [
+            {"run": name, "key": key, "mean": s.mean, "low": s.low, "high": s.high}
+            for key, s in found
+        ]
+    return Figure(
+        name="accuracies",
+        kind="runs",
+        title="Accuracy, run by run",
+        caption="Each line is a run: its teacher and its students, on its own test rows, with "
+        "95 % intervals.",
+        alt="; ".join(
+            f"{name}: distilled {percent(run.arms['distilled'].accuracy.mean)}"
+            for run, name in zip(runs, names, strict=True)
+        )
+        + ".",
+        data={"points": points, "runs": list(names)},
+        head=["run", "", "accuracy", "95 % interval"],
+        rows=[
+            [p["run"], p["key"], percent(p["mean"], 2), span(p["low"], p["high"], 2)]
+            for p in points
+        ],
+    )
+
+
+def sizes(runs: Sequence[Run], names: Sequence[str]) -> Figure | None:
+    """Accuracy of the distilled students over their parameters; None with one size alone."""
+    points = [
+        {
+            "label": name,
+            "key": "distilled",
+            "x": run.student.parameters,
+            "mean": run.arms["distilled"].accuracy.mean,
+            "low": run.arms["distilled"].accuracy.low,
+            "high": run.arms["distilled"].accuracy.high,
+            "seeds": [seed.accuracy for seed in run.arms["distilled"].seeds],
+        }
+        for run, name in zip(runs, names, strict=True)
+        if run.student.parameters
+    ]
+    if len({p["x"] for p in points}) < 2:
+        return None
+    return Figure(
+        name="parameters",
+        kind="scatter",
+        title="Accuracy over size, across the runs",
+        caption="The distilled student of each run. To the left is smaller, up is better.",
+        alt="; ".join(f"{p['label']}: {p['x']:,} parameters, {percent(p['mean'])}" for p in points)
+        + ".",
+        data={"axis": "parameters", "points": points, "named": True},
+        head=["run", "parameters", "accuracy"],
+        rows=[[p["label"], f"{p['x']:,}", percent(p["mean"], 2)] for p in points],
+    )

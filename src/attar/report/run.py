@@ -1,0 +1,317 @@
+"""A finished run as plain data: what a folder, or an experiment in memory, says of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from attar.checks import AttarError
+from attar.report.parts import FolderParts, Node, check_array
+
+VERDICTS = ("BEATS", "NO GAIN", "WORSE", "INCONCLUSIVE")
+#: The arms in the order in which they are shown, and what people call them.
+ARMS = {
+    "hard": "hard labels",
+    "smoothed": "smoothed labels",
+    "pseudo": "pseudo-labels",
+    "distilled": "distilled",
+}
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Span:
+    """A mean with the ends of its 95 % interval; ends are None where there is no interval."""
+
+    mean: float
+    low: float | None = None
+    high: float | None = None
+
+    @classmethod
+    def read(cls, node: Node) -> Span | None:
+        """From ``{"mean", "low", "high"}``; None where that is missing."""
+        if not node:
+            return None
+        mean = node["mean"].needed(node["mean"].number())
+        return cls(mean, node["low"].number(), node["high"].number())
+
+
+@dataclass(frozen=True)
+class Seed:
+    """One trained student of an arm: its seed and its scores."""
+
+    seed: int
+    validation: Mapping[str, float | None]
+    accuracy: float
+    nll: float | None
+    ece: float | None
+    brier: float | None
+    errors: int | None
+    inherited: int | None
+    own: int | None
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One arm: how it was set, its accuracy with an interval, and every seed."""
+
+    name: str
+    setting: Mapping[str, Any]
+    accuracy: Span
+    seeds: tuple[Seed, ...]
+
+    def mean(self, score: str) -> float | None:
+        """The mean over seeds of one score; None where a seed lacks it."""
+        values = [getattr(seed, score) for seed in self.seeds]
+        return None if None in values or not values else float(np.mean(values))
+
+
+@dataclass(frozen=True)
+class Model:
+    """The teacher, a member of it, or the student: size, time, scores."""
+
+    name: str
+    parameters: int | None = None
+    bytes: int | None = None
+    accuracy: Span | None = None
+    nll: float | None = None
+    ece: float | None = None
+    errors: int | None = None
+    #: Rows a call -> (p50, p99) in milliseconds.
+    latency: Mapping[int, tuple[float, float]] | None = None
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished experiment, read once and checked; see :func:`as_run`.
+
+    Attributes:
+        name: Of the folder, or ``"experiment"``.
+        verdict: One of :data:`VERDICTS`.
+        sentence: Why.
+        classes: Names in label order.
+        teacher: The whole teacher.
+        members: Of an ensemble.
+        student: The shipped one.
+        student_seed: Its seed.
+        arms: By name, in the order of :data:`ARMS`.
+        told: The checked ``result.json``, for what is only shown.
+        parts: Its files, by name.
+    """
+
+    name: str
+    verdict: str
+    sentence: str
+    classes: tuple[str, ...]
+    teacher: Model
+    members: tuple[Model, ...]
+    student: Model
+    student_seed: int
+    arms: Mapping[str, Arm]
+    told: Node
+    parts: Mapping[str, Any]
+
+    @cached_property
+    def labels(self) -> NDArray[np.int64] | None:
+        """``[N]`` true classes of the test rows; None where the folder does not keep them."""
+        value = self.parts.get("answers/labels.npy")
+        if value is None:
+            return None
+        labels = check_array(value, "answers/labels.npy", kinds="iu", shape=(None,))
+        return _classes("answers/labels.npy", labels, len(self.classes))
+
+    @cached_property
+    def rows(self) -> NDArray[np.int64] | None:
+        """``[N]`` row numbers of the test rows."""
+        value, labels = self.parts.get("answers/rows.npy"), self.labels
+        if value is None or labels is None:
+            return None
+        rows = check_array(value, "answers/rows.npy", kinds="iu", shape=labels.shape)
+        return np.asarray(rows, dtype=np.int64)
+
+    @cached_property
+    def teacher_logits(self) -> NDArray[np.float32] | None:
+        """``[N, C]`` on the test rows."""
+        return self._answers("answers/teacher.npy", seeds=False)
+
+    def logits(self, arm: str) -> NDArray[np.float32] | None:
+        """``[S, N, C]`` of every seed of an arm on the test rows."""
+        return self._answers(f"answers/{arm}.npy", seeds=True) if arm in ARMS else None
+
+    @cached_property
+    def student_logits(self) -> NDArray[np.float32] | None:
+        """``[N, C]`` of the shipped student on the test rows."""
+        return self.of_seed("distilled")
+
+    def of_seed(self, arm: str) -> NDArray[np.float32] | None:
+        """``[N, C]`` of an arm's student under the seed of the shipped one."""
+        every = self.logits(arm)
+        if every is None:
+            return None
+        seeds = [seed.seed for seed in self.arms[arm].seeds]
+        return every[seeds.index(self.student_seed) if self.student_seed in seeds else 0]
+
+    def _answers(self, name: str, *, seeds: bool) -> NDArray[np.float32] | None:
+        value, labels = self.parts.get(name), self.labels
+        if value is None or labels is None:
+            return None
+        shape: tuple[int, ...] = (len(labels), len(self.classes))
+        if seeds:
+            arm = name.removeprefix("answers/").removesuffix(".npy")
+            shape = (len(self.arms[arm].seeds), *shape)
+        found = check_array(value, name, kinds="f", shape=shape)
+        if not np.isfinite(found).all():
+            raise AttarError(f"report: {name} must be finite. Got NaN or infinity; save it again.")
+        return found
+
+    @property
+    def temperature(self) -> float | None:
+        """Of the distilled arm."""
+        return Node(dict(self.arms["distilled"].setting), "result.json", "setting")[
+            "temperature"
+        ].number(0, 1e6)
+
+
+def as_run(source: Any) -> Run:
+    """A run from a run folder, from an :class:`attar.Experiment`, or as it is.
+
+    Args:
+        source: The folder of a finished run; anything whose ``contents()`` gives the files of
+            one by name; or a :class:`Run`.
+
+    Raises:
+        AttarError: If the folder is not that of a finished run, or a file in it is not what
+            Attar writes; the message names the file and the value.
+    """
+    if isinstance(source, Run):
+        return source
+    if hasattr(source, "contents"):
+        return read_run("experiment", source.contents())
+    folder = Path(source)
+    if not folder.is_dir():
+        raise AttarError(f"report: {folder} is no run folder. Give the folder that --out named.")
+    parts = FolderParts(folder)
+    if "result.json" not in parts:
+        raise AttarError(
+            f"report: {folder} has no result.json: the run is not finished. Go on with it: "
+            "attar distill ... --resume."
+        )
+    return read_run(folder.resolve().name, parts)
+
+
+def read_run(name: str, parts: Mapping[str, Any]) -> Run:
+    """A run from the files of its folder, by name; see :func:`as_run`."""
+    told = Node(parts["result.json"], "result.json")
+    verdict = told["verdict"].needed(told["verdict"].text())
+    if verdict not in VERDICTS:
+        raise AttarError(f"report: result.json: verdict must be one of {VERDICTS}. Got {verdict}.")
+    classes = tuple(str(node.needed(node.text())) for node in told["classes"].list())
+    if len(classes) < 2:
+        raise AttarError(f"report: result.json: classes must be two or more. Got {len(classes)}.")
+    arms = {
+        arm: _arm(arm, told["arms"][arm]) for arm in ARMS if told["arms"][arm]
+    }
+    if "distilled" not in arms or "hard" not in arms:
+        raise AttarError("report: result.json: arms must hold at least 'hard' and 'distilled'.")
+    teacher = told["teacher"]
+    student, sizes = told["student"], told["sizes"]
+    return Run(
+        name=name,
+        verdict=verdict,
+        sentence=told["sentence"].text() or "",
+        classes=classes,
+        teacher=Model(
+            name=teacher["name"].text() or "teacher",
+            parameters=sizes["teacher_parameters"].count(),
+            bytes=sizes["teacher_bytes"].count(),
+            accuracy=_accuracy(teacher["accuracy_interval"], teacher["scores"]["accuracy"]),
+            nll=teacher["scores"]["nll"].number(),
+            ece=teacher["scores"]["ece"].number(0, 1),
+            errors=teacher["scores"]["errors"].count(),
+            latency=_latency(told["latency"]["teacher"]),
+        ),
+        members=tuple(_member(node) for node in teacher["members"].list()[:100]),
+        student=Model(
+            name=student["name"].text() or "student",
+            parameters=sizes["student_parameters"].count(),
+            bytes=told["export"]["bytes"].count() or sizes["student_bytes"].count(),
+            latency=_latency(told["latency"]["student"]),
+        ),
+        student_seed=int(student["seed"].needed(student["seed"].count())),
+        arms=arms,
+        told=told,
+        parts=parts,
+    )
+
+
+def _classes(name: str, labels: NDArray[Any], classes: int) -> NDArray[np.int64]:
+    found = np.asarray(labels, dtype=np.int64)
+    if found.min() < 0 or found.max() >= classes:
+        raise AttarError(
+            f"report: {name} must hold classes from 0 to {classes - 1}. Got {found.min()} to "
+            f"{found.max()}."
+        )
+    return found
+
+
+def _accuracy(interval: Node, mean: Node) -> Span | None:
+    value = mean.number(0, 1)
+    return Span.read(interval) or (None if value is None else Span(value))
+
+
+def _arm(name: str, node: Node) -> Arm:
+    seeds = tuple(_seed(one) for one in node["runs"].list())
+    if not seeds:
+        raise AttarError(f"report: result.json: arms.{name} must have at least one run. Got none.")
+    setting = {
+        key: value.value
+        for key, value in node["setting"].items()
+        if isinstance(value.value, int | float)
+    }
+    told = Span.read(node["accuracy_interval"])
+    return Arm(name, setting, told or Span(float(np.mean([s.accuracy for s in seeds]))), seeds)
+
+
+def _seed(node: Node) -> Seed:
+    test = node["test"]
+    return Seed(
+        seed=int(node["seed"].needed(node["seed"].count())),
+        validation={
+            "accuracy": node["validation"]["accuracy"].number(0, 1),
+            "nll": node["validation"]["nll"].number(),
+        },
+        accuracy=test["accuracy"].needed(test["accuracy"].number(0, 1)),
+        nll=test["nll"].number(),
+        ece=test["ece"].number(0, 1),
+        brier=test["brier"].number(),
+        errors=test["errors"].count(),
+        inherited=test["errors_inherited"].count(),
+        own=test["errors_own"].count(),
+    )
+
+
+def _member(node: Node) -> Model:
+    return Model(
+        name=node["name"].text() or "member",
+        parameters=node["parameters"].count(),
+        bytes=node["bytes"].count(),
+        accuracy=_accuracy(node["accuracy_interval"], node["accuracy"]),
+        nll=node["nll"].number(),
+        ece=node["ece"].number(0, 1),
+        latency=_latency(node["latency"]),
+    )
+
+
+def _latency(node: Node) -> dict[int, tuple[float, float]] | None:
+    found = {}
+    for rows, timing in node.items():
+        p50, p99 = timing["p50_ms"].number(0), timing["p99_ms"].number(0)
+        if rows.isdecimal() and len(rows) < 9 and p50 is not None and p99 is not None:
+            found[int(rows)] = (p50, p99)
+    return found or None
