@@ -16,7 +16,9 @@ from attar.checks import AttarError
 from attar.cli import app, main
 
 HEAVY = ("torch", "sklearn", "onnxruntime", "datasets", "accelerate", "pandas", "pyarrow")
-COMMANDS = ("demo", "distill", "label", "evaluate", "export", "bundle", "predict")
+COMMANDS = (
+    "demo", "distill", "label", "evaluate", "report", "compare", "export", "bundle", "predict"
+)
 
 
 def attar(*words):

@@ -118,6 +118,9 @@ class Finished:
     def rows(self):
         return ["", "accuracy %"], [["teacher: [five]", "97.00"], ["student: distilled", "96.00"]]
 
+    def report(self, path):
+        path.touch()
+
     def summary(self):
         return "# NO GAIN\n\nIt made no difference.\n\n- Accuracy kept: 99.0 %.\n"
 
@@ -125,7 +128,7 @@ class Finished:
 def test_the_demo_shows_table_verdict_and_what_to_do_next(tmp_path, monkeypatch, capsys):
     calls = []
 
-    def run(out, *, all_labels, seeds, progress):
+    def run(out, *, all_labels, seeds, progress, track):
         calls.append((out, all_labels, seeds))
         progress.tell("cost", "20 runs, about 1 min")
         out.mkdir(parents=True)
@@ -141,7 +144,7 @@ def test_the_demo_shows_table_verdict_and_what_to_do_next(tmp_path, monkeypatch,
     assert main(["demo", "--out", "runs/demo"]) == 2  # before anything is trained
     assert "runs/demo exists already and is not overwritten" in capsys.readouterr().err
     assert len(calls) == 2
-    assert err.splitlines() == ["20 runs, about 1 min"] * 2
+    assert err.splitlines() == ["20 runs, about 1 min", "Drawing the page"] * 2
     for part in (
         "teacher: [five]",
         "(lower is better).\n\nNO GAIN\nIt made no difference.\n\n- Accuracy",
@@ -150,6 +153,7 @@ def test_the_demo_shows_table_verdict_and_what_to_do_next(tmp_path, monkeypatch,
         "hard labels      the 150 labels alone",
         "best guess as the label of each of the 828 unlabelled rows",
         "runs/demo/summary.md",
+        "A page to look at  runs/demo/report.html",
         'student = runtime.load("runs/demo/student.onnx")',
         "attar predict runs/demo runs/demo/example.npy",
         "attar distill --train your.csv --label COLUMN --out runs/mine",

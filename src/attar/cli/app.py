@@ -21,6 +21,7 @@ from attar.cli.evaluate import evaluate
 from attar.cli.export import export
 from attar.cli.label import label
 from attar.cli.predict import predict
+from attar.cli.report import compare, report
 
 #: Errors of every kind end with this; argparse and typer use it too.
 FAILED = 2
@@ -36,7 +37,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-_COMMANDS = (demo, distill, label, evaluate, export, bundle, predict)
+_COMMANDS = (demo, distill, label, evaluate, report, compare, export, bundle, predict)
 for command in _COMMANDS:
     app.command()(command)
 

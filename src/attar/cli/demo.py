@@ -38,6 +38,8 @@ def demo(
 
     with show.Reporter() as reporter:
         experiment = run(folder, all_labels=all_labels, seeds=seeds, progress=reporter, track=track)
+        reporter.tell("report", "Drawing the page")
+        experiment.report(folder / "report.html")
     show.show_experiment(experiment, folder, demo=True)
 
 

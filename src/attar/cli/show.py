@@ -207,6 +207,10 @@ def next_steps(folder: Path, *, rows: str | None = None) -> list[str]:
     """
     named = folder.as_posix()
     lines = ["What to do next", f"  The whole result   {named}/summary.md and result.json"]
+    if (folder / "report.html").exists():
+        lines.append(f"  A page to look at  {named}/report.html (open it in a browser)")
+    else:
+        lines.append(f"  A page to look at  attar report {named}")
     if not (folder / "student.onnx").exists():  # a student with named inputs has no ONNX file yet
         return [*lines, f"  The student        {named}/student.safetensors"]
     example = f"{named}/example.npy"

@@ -197,7 +197,7 @@ def _of_every_class(values: Tensor, labels: Tensor, count: int) -> Tensor:
     order = values.argsort(descending=True, stable=True)
     of_class = labels[order]
     turn = torch.zeros(len(order), dtype=torch.int64)
-    for code in of_class.unique().tolist():
+    for code in np.unique(of_class.numpy()).tolist():
         same = of_class == code
         turn[same] = torch.arange(int(same.sum()))
     return order[turn.argsort(stable=True)[:count]]

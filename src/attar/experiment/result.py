@@ -260,13 +260,35 @@ class Experiment:
             _write(folder / name, value)
         return folder
 
-        self._save_weights(folder / "student.safetensors")
+    def contents(self) -> dict[str, Any]:
+        """What :meth:`save` writes beside the student, by file name: JSON values and arrays."""
+        return contents(self)
+
+    def report(self, path: str | Path = "report.html") -> Path:
+        """Write the page of this experiment: one HTML file, complete in itself.
+
+        Returns:
+            The path.
+
+        Raises:
+            AttarError: If ``path`` is a folder.
+        """
+        return write_page(self, path)
+
+    @property
+    def chosen(self) -> int:
+        """The place of the shipped student among the distilled runs."""
         seeds = [run.seed for run in self.arms["distilled"].runs]
         return seeds.index(self.student_seed)
 
+    def _save_weights(self, path: Path) -> None:
+        metadata = {"name": self.student_name, "classes": json.dumps(self.test.classes)}
+        save_weights(self.student, path, metadata=metadata)
+
     def _right(self, logits: Tensor) -> NDArray[np.bool_]:
         """``[S, N]``: which answers on test are right."""
-        right: NDArray[np.bool_] = (logits.argmax(dim=-1) == self.test.labels).numpy()
+        assert self.test.labels is not None
+        right: NDArray[np.bool_] = logits.argmax(dim=-1).eq(self.test.labels).numpy()
         return right
 
     def _teacher_interval(self) -> dict[str, float | None] | None:

@@ -130,7 +130,7 @@ def accuracies(runs: Sequence[Run], names: Sequence[str]) -> Figure:
 
 def sizes(runs: Sequence[Run], names: Sequence[str]) -> Figure | None:
     """Accuracy of the distilled students over their parameters; None with one size alone."""
-    points = [
+    points: list[dict[str, Any]] = [
         {
             "label": name,
             "key": "distilled",

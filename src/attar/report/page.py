@@ -88,15 +88,19 @@ def fill(template: str, made: Sequence[Figure], **words: Any) -> str:
         "base-uri 'none'; form-action 'none'"
     )
     data = {"figures": {f.name: {"kind": f.kind, "data": f.data} for f in made}}
-    html: str = _environment().get_template(template).render(
-        policy=policy,
-        style=style,
-        library=library,
-        script=script,
-        licence=_text("vendor/LICENSE"),
-        data=json_block(data),
-        fig=by_name,
-        **words,
+    html: str = (
+        _environment()
+        .get_template(template)
+        .render(
+            policy=policy,
+            style=style,
+            library=library,
+            script=script,
+            licence=_text("vendor/LICENSE"),
+            data=json_block(data),
+            fig=by_name,
+            **words,
+        )
     )
     return html
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -168,7 +168,7 @@ class Run:
         found = check_array(value, name, kinds="f", shape=shape)
         if not np.isfinite(found).all():
             raise AttarError(f"report: {name} must be finite. Got NaN or infinity; save it again.")
-        return found
+        return cast("NDArray[np.float32]", found)
 
     @property
     def temperature(self) -> float | None:
@@ -214,9 +214,7 @@ def read_run(name: str, parts: Mapping[str, Any]) -> Run:
     classes = tuple(str(node.needed(node.text())) for node in told["classes"].list())
     if len(classes) < 2:
         raise AttarError(f"report: result.json: classes must be two or more. Got {len(classes)}.")
-    arms = {
-        arm: _arm(arm, told["arms"][arm]) for arm in ARMS if told["arms"][arm]
-    }
+    arms = {arm: _arm(arm, told["arms"][arm]) for arm in ARMS if told["arms"][arm]}
     if "distilled" not in arms or "hard" not in arms:
         raise AttarError("report: result.json: arms must hold at least 'hard' and 'distilled'.")
     teacher = told["teacher"]

@@ -260,9 +260,7 @@ student = runtime.load("student.onnx")
 rows = np.load("example.npy")[:5]  # rows of the training set
 print(student.predict(rows))
 print(student.predict_proba(rows).round(3))"""
-    blocks = [
-        {"name": "Python: numpy and onnxruntime alone", "language": "python", "text": python}
-    ]
+    blocks = [{"name": "Python: numpy and onnxruntime alone", "language": "python", "text": python}]
     named = _named_row(run)
     if named is not None:
         text = f"""from attar.export import runtime

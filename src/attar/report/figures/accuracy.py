@@ -16,7 +16,7 @@ def gap(source: Any) -> Figure:
         source: What :func:`attar.report.as_run` takes.
     """
     run = as_run(source)
-    points = [
+    points: list[dict[str, Any]] = [
         {
             "key": name,
             "label": arm_label(name),
@@ -111,8 +111,10 @@ def _over(
     distilled = run.arms["distilled"].accuracy.mean
     alt = f"The distilled student is right on {percent(distilled)} of the test rows"
     if ratio:
-        alt += f" and needs {ratio:.1f} times fewer {name}" if name == "parameters" else (
-            f" and answers {ratio:.1f} times faster"
+        alt += (
+            f" and needs {ratio:.1f} times fewer {name}"
+            if name == "parameters"
+            else (f" and answers {ratio:.1f} times faster")
         )
         alt += " than the teacher"
     return Figure(
@@ -180,13 +182,19 @@ def differences(source: Any) -> Figure | None:
     """Distilled minus each other arm, in accuracy, with 95 % intervals over rows and seeds."""
     run = as_run(source)
     told = run.told["comparison"]
-    points = []
+    points: list[dict[str, Any]] = []
     for key in ("hard", "smoothed", "pseudo"):
         span_ = Span.read(told[f"against_{key}"])
         if span_ is not None:
             label = f"against {ARMS[key]}"
             points.append(
-                {"key": key, "label": label, "mean": span_.mean, "low": span_.low, "high": span_.high}
+                {
+                    "key": key,
+                    "label": label,
+                    "mean": span_.mean,
+                    "low": span_.low,
+                    "high": span_.high,
+                }
             )
     if not points:
         return None

@@ -62,9 +62,7 @@ def _cell(panel: dict[str, Any], place: int) -> str:
     return "" if found is None else f"{percent(found['accuracy'])} of {whole(found['rows'])}"
 
 
-def _panel(
-    key: str, label: str, logits: NDArray[Any], labels: NDArray[np.int64]
-) -> dict[str, Any]:
+def _panel(key: str, label: str, logits: NDArray[Any], labels: NDArray[np.int64]) -> dict[str, Any]:
     probabilities = softmax(logits)
     confidence = probabilities.max(axis=1)
     right = probabilities.argmax(axis=1) == labels
@@ -194,5 +192,3 @@ def _some(curve: list[tuple[float, float]], count: int) -> list[tuple[float, flo
         return curve
     places = np.linspace(0, len(curve) - 1, count).round().astype(int)
     return [curve[place] for place in places]
-
-
