@@ -236,6 +236,8 @@ def distill(
             experiment.warnings += tracking.failures
             if out is not None:
                 experiment.save(folder)
+            if trackers and out is not None:
+                experiment.report(folder / "report.html")  # goes to the trackers with the rest
             tracking.finish(experiment)
 
         processes.first(end)

@@ -155,7 +155,10 @@ class Run:
         if every is None:
             return None
         seeds = [seed.seed for seed in self.arms[arm].seeds]
-        return every[seeds.index(self.student_seed) if self.student_seed in seeds else 0]
+        one: NDArray[np.float32] = every[
+            seeds.index(self.student_seed) if self.student_seed in seeds else 0
+        ]
+        return one
 
     def _answers(self, name: str, *, seeds: bool) -> NDArray[np.float32] | None:
         value, labels = self.parts.get(name), self.labels

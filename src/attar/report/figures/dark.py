@@ -106,7 +106,9 @@ def _in_words(run: Run, means: Floats, among: NDArray[np.int64], temperature: fl
     for flat in np.argsort(-off, axis=None, kind="stable")[:3]:
         row, column = np.unravel_index(flat, off.shape)
         true, other = run.classes[among[row]], run.classes[among[column]]
-        told.append(f"{short(other)} for rows of {short(true)} ({percent(float(off[row, column]))})")
+        told.append(
+            f"{short(other)} for rows of {short(true)} ({percent(float(off[row, column]))})"
+        )
     return (
         f"Heat map of mean soft targets, teacher and student. At T = {temperature:g} the teacher's "
         f"largest probabilities beside the true class are: {'; '.join(told)}."
