@@ -17,7 +17,15 @@ from attar.cli import app, main
 
 HEAVY = ("torch", "sklearn", "onnxruntime", "datasets", "accelerate", "pandas", "pyarrow")
 COMMANDS = (
-    "demo", "distill", "label", "evaluate", "report", "compare", "export", "bundle", "predict"
+    "demo",
+    "distill",
+    "label",
+    "evaluate",
+    "report",
+    "compare",
+    "export",
+    "bundle",
+    "predict",
 )
 
 
