@@ -74,7 +74,7 @@ def dark_knowledge(source: Any) -> Figure | None:
     return Figure(
         name="dark-knowledge",
         kind="heat",
-        title="What the teacher knows besides the answer",
+        title="The mean soft target of each class",
         caption=_caption(run, len(labels), len(order.classes)),
         alt=_in_words(run, reference, shown, temperatures[own]),
         data=data,

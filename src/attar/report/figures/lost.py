@@ -54,7 +54,7 @@ def lost_by_class(source: Any) -> Figure | None:
     return Figure(
         name="classes",
         kind="classes",
-        title="What was lost, class by class",
+        title="Class by class",
         caption=caption,
         alt=f"Most is lost on {short(worst['name'])}: the teacher is right on "
         f"{percent(worst['teacher'])} of its rows, the distilled student on "

@@ -44,7 +44,7 @@ def training_curves(source: Any) -> Figure | None:
     return Figure(
         name="curves",
         kind="curves",
-        title="How the students learnt",
+        title="Training curves",
         caption="A thick line is the mean over the seeds, a thin line one seed. Every arm takes "
         "the same number of steps. The weights of the best validation are the ones kept. The "
         "losses of different arms measure different things: compare their shapes alone.",

@@ -22,15 +22,15 @@ drawers.gap = (box, data, name) => {
     const shown = points.map((p) => ({ ...p, said: said(p.key) }));
     const gap = at.teacher > at.hard;
     return chart({
-      width, height: 70 + 46 * points.length, marginLeft: narrow ? 108 : 158, marginTop: gap ? 58 : 26,
+      width, height: (gap ? 112 : 74) + 46 * points.length, marginLeft: narrow ? 112 : 166, marginTop: gap ? 54 : 20,
       marginBottom: 34, marginRight: 58,
-      x: { ...share, domain: around(spread(points)), ticks: narrow ? 4 : 7 },
-      y: { label: null, domain: shown.map((p) => p.said), tickSize: 0, tickPadding: 10, padding: 0 },
+      x: { ...share, domain: around(spread(points)), ticks: narrow ? 3 : 7 },
+      y: { type: "point", label: null, domain: shown.map((p) => p.said), tickSize: 0, tickPadding: 10, padding: 0.6 },
       marks: [
         gap ? Plot.rect([0], { x1: at.hard, x2: Math.min(Math.max(at.distilled, at.hard), at.teacher), fill: colour("distilled"), fillOpacity: 0.1 }) : null,
         gap ? Plot.ruleX([at.hard, at.teacher], { stroke: "var(--soft-ink)", strokeDasharray: "3 4" }) : null,
-        gap ? Plot.text([0], { x: at.hard, frameAnchor: "top", dy: -34, textAnchor: "start", text: () => `the gap: ${(100 * (at.teacher - at.hard)).toFixed(1)} points`, fill: "var(--soft-ink)" }) : null,
-        gap && at.distilled > at.hard ? Plot.text([0], { x: at.hard, frameAnchor: "top", dy: -16, textAnchor: "start", fontWeight: 650, fill: colour("distilled"), text: () => `distillation closes ${Math.round((100 * (at.distilled - at.hard)) / (at.teacher - at.hard))} % of it` }) : null,
+        gap ? Plot.text([0], { x: at.hard, frameAnchor: "top", dy: -36, dx: 1, textAnchor: "start", text: () => `the gap: ${(100 * (at.teacher - at.hard)).toFixed(1)} points`, fill: "var(--soft-ink)" }) : null,
+        gap && at.distilled > at.hard ? Plot.text([0], { x: at.hard, frameAnchor: "top", dy: -17, dx: 1, textAnchor: "start", fontWeight: 650, fill: colour("distilled"), text: () => `${narrow ? "" : "distillation "}closes ${Math.round((100 * (at.distilled - at.hard)) / (at.teacher - at.hard))} % of it` }) : null,
         Plot.ruleY(shown, { y: "said", x1: "low", x2: "high", stroke: (d) => colour(d.key), strokeWidth: 7, strokeOpacity: 0.22, strokeLinecap: "round" }),
         Plot.dot(shown.flatMap((p) => (p.seeds.length > 1 ? p.seeds.map((x) => ({ ...p, x })) : [])), { x: "x", y: "said", r: 3, fill: (d) => colour(d.key), fillOpacity: 0.45, dy: 12 }),
         Plot.dot(shown, { x: "mean", y: "said", r: 7, fill: (d) => colour(d.key), stroke: "var(--card)", strokeWidth: 1.5, title: (d) => `${d.said}: ${percent(d.mean, 2)}` }),
@@ -48,9 +48,9 @@ drawers.forest = (box, data, name) => {
     const [low, high] = d3.extent(all.filter((v) => v !== null));
     const room = (high - low || 0.01) * 0.08;
     return chart({
-      width, height: 60 + 48 * data.points.length, marginLeft: width < 480 ? 130 : 150, marginBottom: 44,
-      x: { domain: [low - room, high + room], grid: true, ticks: 5, label: "points of accuracy: right of 0, distilled is better", labelAnchor: "center", labelArrow: "none", tickFormat: (v) => (v > 0 ? "+" : "") + (100 * v).toFixed(1) },
-      y: { label: null, domain: data.points.map((p) => p.label), tickSize: 0, padding: 0 },
+      width, height: 78 + 46 * data.points.length, marginLeft: width < 480 ? 142 : 166, marginBottom: 44, marginTop: 8,
+      x: { domain: [low - room, high + room], grid: true, ticks: width < 480 ? 3 : 5, label: width < 480 ? "points; right of 0: distilled is better" : "points of accuracy: right of 0, distilled is better", labelAnchor: "center", labelArrow: "none", tickFormat: (v) => (v > 0 ? "+" : "") + (100 * v).toFixed(1) },
+      y: { type: "point", label: null, domain: data.points.map((p) => p.label), tickSize: 0, tickPadding: 10, padding: 0.6 },
       marks: [
         Plot.ruleX([0], { stroke: "var(--ink)" }),
         Plot.ruleY(data.points, { y: "label", x1: "low", x2: "high", stroke: (d) => colour(d.key), strokeWidth: 4, strokeLinecap: "round", strokeOpacity: 0.5 }),
@@ -60,6 +60,15 @@ drawers.forest = (box, data, name) => {
     });
   });
 };
+
+/** 1, 2 and 5 times the powers of ten in a range; the powers alone where there is little room. */
+function roundTicks(low, high, narrow) {
+  const powers = d3.range(Math.floor(Math.log10(low)), Math.ceil(Math.log10(high)) + 1);
+  const every = powers.flatMap((p) => [1, 2, 5].map((m) => m * 10 ** p)).filter((v) => v >= low && v <= high);
+  if (every.length <= (narrow ? 4 : 7)) return every;
+  const tens = powers.map((p) => 10 ** p).filter((v) => v >= low && v <= high);
+  return tens.length > 1 ? tens : every.filter((_, i) => i % 2 === 0);
+}
 
 drawers.scatter = (box, data, name) => {
   const area = pictured(name, h("div"));
@@ -79,8 +88,8 @@ drawers.scatter = (box, data, name) => {
       const faint = key === "member" ? 0.35 : 1;
       return [
         Plot.ruleX(own.filter((p) => p.low !== null), { ...common, y1: "low", y2: "high", strokeWidth: key === "member" ? 1 : 2, strokeOpacity: 0.55 * faint }),
-        Plot.dot(seeds, { ...common, y: "y", r: 2, fill: colour(key), strokeWidth: 0, fillOpacity: 0.45 }),
-        Plot.dot(own, { ...common, y: "mean", r: key === "member" ? 4 : 6.5, symbol: SYMBOLS[key], fill: colour(key), stroke: "var(--card)", title: (d) => `${d.label}: ${percent(d.mean, 2)}` }),
+        Plot.dot(seeds, { ...common, y: "y", r: 2.2, fill: colour(key), stroke: "none", fillOpacity: 0.5 }),
+        Plot.dot(own, { ...common, y: "mean", r: key === "member" ? 4 : key === "teacher" ? 8 : 6.5, symbol: SYMBOLS[key], fill: colour(key), stroke: "var(--card)", title: (d) => `${d.label}: ${percent(d.mean, 2)}` }),
         key === "teacher" || key === "distilled" || data.named
           ? Plot.text(own, { x: "x", y: "mean", dx: key === "teacher" ? -13 : dx + 12, textAnchor: key === "teacher" ? "end" : "start", text: (d) => (data.named ? cut(d.label, 16) : NAMES[key]), fill: colour(key), fontWeight: 650, stroke: "var(--card)", strokeWidth: 4 })
           : null,
@@ -88,7 +97,7 @@ drawers.scatter = (box, data, name) => {
     });
     return chart({
       width, height: Math.min(380, Math.max(300, width * 0.62)), marginLeft: 56, marginBottom: 44,
-      x: { type: "log", domain: [d3.min(xs) / factor, d3.max(xs) * factor], label: data.axis, labelAnchor: "center", labelArrow: "none", ticks: width < 480 ? 3 : 5, tickFormat: (v) => (v >= 1000 ? d3.format("~s")(v) : String(+v.toPrecision(3))), grid: true },
+      x: { type: "log", domain: [d3.min(xs) / factor, d3.max(xs) * factor], label: data.axis, labelAnchor: "center", labelArrow: "none", ticks: roundTicks(d3.min(xs) / factor, d3.max(xs) * factor, width < 480), tickFormat: (v) => (v >= 1000 ? d3.format("~s")(v) : String(+v.toPrecision(3))), grid: true },
       y: { ...share, domain: around(spread(data.points)) },
       marks,
     });
@@ -118,7 +127,7 @@ drawers.curves = (box, data, name) => {
     const domain = kind === "2" ? [Math.max(0, floor - 0.03), Math.min(1, d3.max(values) + 0.01)] : log ? d3.extent(values) : [0, d3.quantile([...values].sort(d3.ascending), 0.99)];
     return chart({
       width, height: Math.min(420, Math.max(280, width * 0.4)), marginLeft: 56, marginBottom: 44, marginRight: 24,
-      x: { label: "steps", labelAnchor: "center", labelArrow: "none", ticks: width < 480 ? 4 : 8, tickFormat: "~s" },
+      x: { label: "steps", labelAnchor: "center", labelArrow: "none", ticks: width < 480 ? 4 : 8, tickFormat: (v) => v.toLocaleString("en") },
       y: { ...(kind === "2" ? share : { grid: true, label: null }), type: log ? "log" : "linear", domain, clamp: true, ticks: 6, ...(log ? { tickFormat: "~g" } : {}) },
       marks: [
         Plot.line(flat, { x: "step", y: "value", z: (p) => `${p.arm} ${p.seed}`, stroke: (p) => colour(p.arm), strokeWidth: 1, strokeOpacity: 0.28 }),
@@ -136,9 +145,9 @@ drawers.trials = (box, data, name) => {
     const narrow = width < 480;
     const points = data.points.map((p, i) => ({ ...p, place: String(i) }));
     return chart({
-      width, height: 50 + 26 * points.length, marginLeft: narrow ? 150 : 210, marginRight: 56, marginBottom: 34,
-      x: { ...share, domain: around(points.map((p) => p.accuracy), 0.15), ticks: narrow ? 3 : 5 },
-      y: { label: null, domain: points.map((p) => p.place), tickFormat: (i) => cut(points[i].label, narrow ? 24 : 34), tickSize: 0 },
+      width, height: 50 + 26 * points.length, marginLeft: Math.min(narrow ? 172 : 250, 16 + 6.8 * d3.max(points, (p) => cut(p.label, narrow ? 24 : 36).length)), marginRight: 56, marginBottom: 34,
+      x: { ...share, domain: around(points.map((p) => p.accuracy), 0.15), ticks: narrow ? 2 : 5 },
+      y: { label: null, domain: points.map((p) => p.place), tickFormat: (i) => cut(points[i].label, narrow ? 24 : 36), tickSize: 0 },
       marks: [
         Plot.ruleY(points, { y: "place", stroke: "var(--grid)" }),
         Plot.dot(points, { x: "accuracy", y: "place", r: 6, fill: (d) => (d.chosen ? colour(d.arm) : "var(--card)"), stroke: (d) => colour(d.arm), strokeWidth: 2, title: (d) => d.label }),
@@ -156,14 +165,16 @@ drawers.classes = (box, data, name) => {
     const points = data.points.map((p, i) => ({ ...p, place: String(i) }));
     const dots = points.flatMap((p) => ["hard", "distilled", "teacher"].map((key) => ({ place: p.place, key, x: p[key], name: p.name })));
     return chart({
-      width, height: 50 + 30 * points.length, marginLeft: narrow ? 92 : 130, marginBottom: 34,
+      width, height: 50 + 30 * points.length, marginLeft: 16 + 7.4 * d3.max(points, (p) => cut(p.name, narrow ? 11 : 18).length), marginBottom: 34,
       x: { ...share, domain: around(dots.map((p) => p.x)), ticks: narrow ? 4 : 6 },
-      y: { label: null, domain: points.map((p) => p.place), tickFormat: (i) => cut(points[i].name, narrow ? 12 : 18), tickSize: 0 },
+      y: { label: null, domain: points.map((p) => p.place), tickFormat: (i) => cut(points[i].name, narrow ? 11 : 18), tickSize: 0 },
       marks: [
+        Plot.ruleY(points, { y: "place", stroke: "var(--grid)" }),
         Plot.ruleY(points, { y: "place", x1: "distilled", x2: "teacher", stroke: "var(--distilled)", strokeOpacity: 0.35, strokeWidth: 5, strokeLinecap: "round" }),
-        Plot.dot(dots, { x: "x", y: "place", r: (d) => (d.key === "hard" ? 4 : 5.5), symbol: (d) => d.key, fill: (d) => colour(d.key), stroke: "var(--card)", title: (d) => `${cut(d.name, 60)}, ${NAMES[d.key]}: ${percent(d.x)}` }),
+        Plot.dot(dots, { x: "x", y: "place", r: (d) => ({ hard: 5, distilled: 6.5, teacher: 7 })[d.key], symbol: (d) => d.key, fill: (d) => colour(d.key), stroke: "var(--card)", title: (d) => `${cut(d.name, 60)}, ${NAMES[d.key]}: ${percent(d.x)}` }),
       ],
       symbol: { domain: ["hard", "distilled", "teacher"], range: ["square", "circle", "star"] },
+      r: { type: "identity" },
     });
   });
 };

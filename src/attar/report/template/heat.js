@@ -131,10 +131,12 @@ function names(root, labels, place, { left, top, unit, letters, flat }) {
   }
 }
 
-/** Joins from the right (leaves, at the names) to the left (the root); heights by square root. */
+/** Joins from the right (leaves, at the names) to the left (the root). */
 function dendrogram(joins, size, { tree, top, unit }) {
-  const highest = Math.max(1e-9, d3.max(joins, (j) => j[2]));
-  const at = (height) => tree - 6 - (tree - 10) * Math.sqrt(height / highest);
+  // Heights from near the first join on: what comes before it tells nothing apart.
+  const [first, last] = d3.extent(joins, (j) => j[2]);
+  const base = Math.max(0, first - 0.35 * (last - first));
+  const at = (height) => tree - 4 - ((tree - 8) * (height - base)) / Math.max(1e-9, last - base);
   const nodes = Array.from({ length: size }, (_, i) => ({ x: tree, y: top + (i + 0.5) * unit }));
   const group = svg("g", { class: "branches" });
   for (const [left, right, height] of joins) {
@@ -172,6 +174,7 @@ function lookup(data, labels, step) {
     if (select.value === "") { list.replaceChildren(); return; }
     const place = +select.value;
     const start = (step() * near.present.length + place) * wide;
+    roomFor(list, near.classes[place].map((c) => data.names[c]));
     list.replaceChildren(...near.classes[place].map((c, i) => pairOfBars(data.names[c], c === near.present[place], {
       teacher: maps.teacher.values[start + i], distilled: maps.distilled.values[start + i],
     })));

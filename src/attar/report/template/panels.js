@@ -7,12 +7,12 @@ drawers.temperature = (box, data, name) => {
     const inner = h("div");
     area.append(h("div", {}, h("h4", {}, title), inner));
     return responsive(inner, (width) => chart({
-      width, height: Math.min(240, Math.max(180, width * 0.7)), marginLeft: 44, marginBottom: 40, marginRight: 12,
+      width, height: Math.min(240, Math.max(180, width * 0.7)), marginLeft: 44, marginBottom: 40, marginRight: 12, marginTop: 32,
       x: { label: "T", labelAnchor: "center", labelArrow: "none", ticks: [1, 5, 10, 15, 20] },
       y: { grid: true, label: null, domain, ticks: 5, tickFormat: format },
       marks: [
         data.own === null ? null : Plot.ruleX([data.own], { stroke: "var(--distilled)", strokeDasharray: "3 4" }),
-        data.own === null ? null : Plot.text([data.own], { x: (d) => d, frameAnchor: "top", dy: -10, text: (d) => `T = ${d}`, fill: "var(--distilled)", fontWeight: 650 }),
+        data.own === null ? null : Plot.text([data.own], { x: (d) => d, frameAnchor: "top", dy: -18, textAnchor: "start", dx: -4, text: (d) => `T = ${d}`, fill: "var(--distilled)", fontWeight: 650 }),
         Plot.line(data.points, { x: "t", y: value, stroke: "var(--teacher)", strokeWidth: 2.6, curve: "monotone-x" }),
       ],
     }));
@@ -26,7 +26,7 @@ drawers.reliability = (box, data, name) => {
   box.append(area);
   for (const panel of data.panels) {
     const inner = h("div");
-    area.append(h("div", {}, h("h4", {}, h("span", { text: panel.label }), h("span", { class: "soft", text: `ECE ${percent(panel.ece)}` })), inner));
+    area.append(h("div", {}, h("h4", {}, h("span", { text: NAMES[panel.key] }), h("span", { class: "soft ece", text: `ECE ${percent(panel.ece)}` })), inner));
     responsive(inner, (width) => chart({
       width, height: width, marginLeft: 40, marginBottom: 38, marginRight: 10, marginTop: 12,
       x: { domain: [0, 1], label: "sure", labelAnchor: "center", labelArrow: "none", ticks: 3, tickFormat: (v) => `${Math.round(100 * v)} %` },
@@ -42,7 +42,7 @@ drawers.reliability = (box, data, name) => {
 };
 
 drawers.agreement = (box, data, name) => {
-  const kinds = [["agrees", "says what the teacher says", "var(--accent)", null], ["right", "student is right", "var(--distilled)", "1 5"], ["teacher", "teacher is right", "var(--teacher)", "6 4"]];
+  const kinds = [["agrees", "says what the teacher says", "var(--ink)", null], ["right", "student is right", "var(--distilled)", "1 5"], ["teacher", "teacher is right", "var(--teacher)", "6 4"]];
   const row = h("div", { class: "legend", "aria-hidden": "true" });
   for (const [, text, stroke, dash] of kinds) {
     const line = svg("line", { x1: -12, x2: 12, y1: 0, y2: 0, "stroke-width": 3, "stroke-linecap": "round", stroke });

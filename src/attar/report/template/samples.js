@@ -11,6 +11,12 @@ function shown(item, names, large) {
     h("table", {}, h("tbody", {}, ...rows)), left ? h("p", { class: "soft", text: `and ${left} more columns` }) : null);
 }
 
+/** Room for the longest of the names beside their bars. */
+function roomFor(list, names) {
+  const letters = d3.max(names, (name) => cut(name, 40).length) || 1;
+  list.style.setProperty("--names", `${Math.min(list.clientWidth < 420 ? 5.5 : 10, 1 + 0.55 * letters)}rem`);
+}
+
 /** A class with a bar of the teacher and a bar of the student. */
 function pairOfBars(name, isTrue, values) {
   const bars = Object.entries(values).map(([key, p]) => {
@@ -65,8 +71,9 @@ drawers.samples = (box, data) => {
   function paint() {
     if (!current) return;
     const [p, q] = [softmax(logits("teacher", current.place), temperature.value), softmax(logits("distilled", current.place), temperature.value)];
-    const order = d3.sort(d3.range(classes), (c) => -p[c] - 0.5 * q[c]).slice(0, 10);
+    const order = d3.sort(d3.range(classes), (c) => -p[c]).slice(0, 10);
     if (!order.includes(current.label)) order[order.length - 1] = current.label;
+    roomFor(bars, order.map((c) => data.names[c]));
     bars.replaceChildren(...order.map((c) => pairOfBars(data.names[c], c === current.label, { teacher: p[c], distilled: q[c] })));
   }
   choose();
@@ -77,7 +84,7 @@ drawers.cards = (box, data) => {
   const said = (item, who) => {
     const right = item[who].class === item.label;
     const name = data.names[item[who].class];
-    return h("dd", { class: right ? "right" : "wrong" }, right ? "✓ " : "✗ ", h("span", { class: "away", text: right ? "right: " : "wrong: " }), h("bdi", { title: cut(name, 500), text: cut(name, 24) }), ` ${percent(item[who].probability, 0)}`);
+    return h("dd", { class: right ? "right" : "wrong" }, right ? "✓ " : "✗ ", h("span", { class: "away", text: right ? "right: " : "wrong: " }), h("bdi", { title: cut(name, 500), text: cut(name, 24) }), ` (${percent(item[who].probability, 0)})`);
   };
   box.append(h("ul", { class: "cards" }, ...data.items.map((item) => {
     const inner = shown(item, data.names, false);

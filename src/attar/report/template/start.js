@@ -15,9 +15,9 @@ if (theme) {
 
 const slider = document.getElementById("t");
 const heat = everything.figures["dark-knowledge"];
-if (heat) temperature.value = heat.data.temperatures[heat.data.own];
-if (slider && heat) {
-  const { temperatures, own } = heat.data;
+const { temperatures, own, has_own: hasOwn } = heat ? heat.data : { temperatures: d3.range(1, 21), own: 3, has_own: false };
+temperature.value = temperatures[own];
+if (slider) {
   slider.max = temperatures.length - 1;
   slider.value = own;
   const say = () => {
@@ -26,7 +26,7 @@ if (slider && heat) {
     slider.setAttribute("aria-valuetext", `T = ${now}`);
     temperature.set(now);
   };
-  if (heat.data.has_own) document.getElementById("t-own").textContent = `this run learnt at T = ${temperatures[own]}`;
+  if (hasOwn) document.getElementById("t-own").textContent = `this run learnt at T = ${temperatures[own]}`;
   slider.addEventListener("input", say);
   const play = document.getElementById("t-play");
   let timer = 0;
