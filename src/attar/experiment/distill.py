@@ -241,7 +241,7 @@ def distill(
             tracking.finish(experiment)
 
         processes.first(end)
-        for name in ("teacher_name", "facts", "latency", "warnings", "exported"):
+        for name in ("teacher_name", "facts", "latency", "warnings", "exported", "members"):
             setattr(experiment, name, processes.from_main(getattr(experiment, name)))
     return experiment
 
