@@ -32,6 +32,7 @@ from attar.evaluation.latency import (
 )
 from attar.evaluation.metrics import accuracy, agreement, brier, ece, kl_to_teacher, nll
 from attar.evaluation.scores import Scores, scores_from_logits
+from attar.evaluation.threshold import Threshold, choose_threshold
 
 __all__ = [
     "BiasCorrection",
@@ -39,6 +40,7 @@ __all__ = [
     "Interval",
     "Latency",
     "Scores",
+    "Threshold",
     "Timing",
     "accuracy",
     "agreement",
@@ -46,6 +48,7 @@ __all__ = [
     "binomial_interval",
     "bootstrap_ratio",
     "brier",
+    "choose_threshold",
     "compare",
     "correct_bias",
     "count_macs",
