@@ -25,6 +25,7 @@ from attar.evaluation.intervals import (
 from attar.evaluation.latency import (
     Latency,
     Timing,
+    call_times,
     first_rows,
     interleaved,
     latencies,
@@ -48,6 +49,7 @@ __all__ = [
     "binomial_interval",
     "bootstrap_ratio",
     "brier",
+    "call_times",
     "choose_threshold",
     "compare",
     "correct_bias",

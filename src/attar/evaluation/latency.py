@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from attar.checks import AttarError, check_number
 
@@ -33,15 +34,35 @@ class Timing:
         p50_ms: Median, in milliseconds.
         p99_ms: 99th percentile, in milliseconds; under 100 repetitions nearly the largest.
         repetitions: Timed calls.
+        p90_ms: 90th percentile, in milliseconds.
+        mean_ms: Mean, in milliseconds; a single slow call can move it.
     """
 
     p50_ms: float
     p99_ms: float
     repetitions: int
+    p90_ms: float
+    mean_ms: float
+
+    @classmethod
+    def of(cls, nanoseconds: Any) -> Timing:
+        """From the time of each call, in nanoseconds.
+
+        >>> Timing.of([1_000_000, 2_000_000, 3_000_000]).p50_ms
+        2.0
+        """
+        p50, p90, p99 = (np.percentile(nanoseconds, [50, 90, 99]) / 1e6).tolist()
+        return cls(p50, p99, len(nanoseconds), p90, float(np.mean(nanoseconds)) / 1e6)
 
     def to_dict(self) -> dict[str, float | int]:
         """Ready for JSON."""
-        return {"p50_ms": self.p50_ms, "p99_ms": self.p99_ms, "repetitions": self.repetitions}
+        return {
+            "p50_ms": self.p50_ms,
+            "p90_ms": self.p90_ms,
+            "p99_ms": self.p99_ms,
+            "mean_ms": self.mean_ms,
+            "repetitions": self.repetitions,
+        }
 
 
 @dataclass(frozen=True)
@@ -111,6 +132,20 @@ def latencies(
 def interleaved(
     calls: Mapping[str, Callable[[], object]], *, seconds: float = 0.3, repetitions: int = 50
 ) -> dict[str, Timing]:
+    """Time calls without arguments in turn: the spread of each, see :func:`call_times`.
+
+    >>> calls = {"student": lambda: sum(range(10)), "teacher": lambda: sum(range(1000))}
+    >>> timings = interleaved(calls, seconds=0.0, repetitions=20)
+    >>> timings["student"].repetitions, timings["teacher"].repetitions
+    (20, 20)
+    """
+    times = call_times(calls, seconds=seconds, repetitions=repetitions)
+    return {name: Timing.of(nanoseconds) for name, nanoseconds in times.items()}
+
+
+def call_times(
+    calls: Mapping[str, Callable[[], object]], *, seconds: float = 0.3, repetitions: int = 50
+) -> dict[str, NDArray[np.int64]]:
     """Time calls without arguments in turn: the same minutes for each.
 
     Each turn starts with one call that is not timed, the first with as many as it takes for a
@@ -123,15 +158,10 @@ def interleaved(
         repetitions: Timed calls at least, each.
 
     Returns:
-        Name to :class:`Timing`.
+        Name to the nanoseconds of each call, in their order.
 
     Raises:
         AttarError: If ``calls`` is empty or a number is out of range.
-
-    >>> calls = {"student": lambda: sum(range(10)), "teacher": lambda: sum(range(1000))}
-    >>> timings = interleaved(calls, seconds=0.0, repetitions=20)
-    >>> timings["student"].repetitions, timings["teacher"].repetitions
-    (20, 20)
     """
     check_number("latency", "seconds", seconds, low=0)
     check_number("latency", "repetitions", repetitions, low=1, whole=True)
@@ -146,7 +176,7 @@ def interleaved(
             for name, call in calls.items():
                 call()
                 times[name] += _repeat(call, seconds=seconds / _TURNS, least=least)
-    return {name: _timing(nanoseconds) for name, nanoseconds in times.items()}
+    return {name: np.array(nanoseconds) for name, nanoseconds in times.items()}
 
 
 def first_rows(inputs: Any, batches: tuple[int, ...] = BATCHES) -> dict[int, Any]:
@@ -183,11 +213,6 @@ def _repeat(call: Callable[[], object], *, seconds: float, least: int) -> list[i
         call()
         times.append(clock() - start)
     return times
-
-
-def _timing(nanoseconds: list[int]) -> Timing:
-    middle, tail = np.percentile(nanoseconds, [50, 99]) / 1e6
-    return Timing(float(middle), float(tail), len(nanoseconds))
 
 
 @contextmanager
