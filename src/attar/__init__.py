@@ -24,6 +24,7 @@ _LAZY = {
     "Store": "attar.store",
     "TrainConfig": "attar.engine",
     "as_teacher": "attar.teachers",
+    "cascade": "attar.export.cascade",
     "compare": "attar.evaluation",
     "distill": "attar.experiment",
     "evaluate": "attar.evaluation",

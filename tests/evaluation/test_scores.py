@@ -64,7 +64,9 @@ def test_it_is_ready_for_json():
     timed = dataclasses.replace(scores, latency=Latency({1: Timing(0.5, 0.9, 100, 0.8, 0.6)}))
     data = json.loads(json.dumps(timed.to_dict(), allow_nan=False))
     assert data["per_class_accuracy"]["dog"] is None
-    assert data["latency"] == {"1": {"p50_ms": 0.5, "p99_ms": 0.9, "repetitions": 100}}
+    assert data["latency"] == {
+        "1": {"p50_ms": 0.5, "p90_ms": 0.8, "p99_ms": 0.9, "mean_ms": 0.6, "repetitions": 100}
+    }
     assert data["errors_own"] == 1
 
 

@@ -9,13 +9,16 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from attar.checks import AttarError, check_number
 from attar.export.wire import check_self_contained
+
+if TYPE_CHECKING:
+    from attar.export.two_stage import TwoStage
 
 #: Who a file says that made it, where Attar did.
 PRODUCER = "attar"
@@ -62,6 +65,16 @@ def load(path: str | Path, *, role: str | None = None, threads: int | None = Non
     except OSError as error:
         raise AttarError(f"load: {path} cannot be read: {error.strerror}.") from error
     return loads(data, name=str(path), threads=threads)
+
+
+def load_cascade(path: str | Path, *, threads: int | None = None) -> TwoStage:
+    """Read a bundle that holds a student, a teacher and when to ask it.
+
+    See :func:`attar.export.two_stage.load_cascade`.
+    """
+    from attar.export import two_stage
+
+    return two_stage.load_cascade(path, threads=threads)
 
 
 def loads(data: bytes, *, name: str = "<bytes>", threads: int | None = None) -> Student:

@@ -100,7 +100,8 @@ class TwoStage:
         """The probability of each class, ``[N, C]``, of the model that answers the row."""
         logits = self.answer(x)[0].astype(np.float64)
         shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
-        return (shifted / shifted.sum(axis=1, keepdims=True)).astype(np.float32)
+        probabilities: NDArray[np.float64] = shifted / shifted.sum(axis=1, keepdims=True)
+        return probabilities.astype(np.float32)
 
     def answer(self, x: Any) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
         """Logits ``[N, C]``, and for each row ``[N]`` whether the teacher gave them."""
