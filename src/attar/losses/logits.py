@@ -89,14 +89,14 @@ def kl(student: Tensor, teacher: Tensor | SparseTargets, *, temperature: float =
     if isinstance(teacher, SparseTargets):
         return sparse.kl(student, teacher, temperature)
     if not blocks.fits(student) or teacher.requires_grad:
-        log_q, log_p = _log_probabilities("kl", student, teacher, temperature)
+        log_q, log_p = log_probabilities("kl", student, teacher, temperature)
         # The factor and the sign go onto the teacher's side, where no gradient has to pass them.
         return (log_p.exp() * -(temperature**2) * (log_q - log_p)).sum(dim=1)
     check_pair("kl", student, teacher)
     check_number("kl", "temperature", temperature, low=0.0, low_open=True)
 
     def formula(student: Tensor) -> Tensor:
-        log_q, log_p = _log_probabilities("kl", student, teacher, temperature)
+        log_q, log_p = log_probabilities("kl", student, teacher, temperature)
         return (log_p.exp() * -(temperature**2) * (log_q - log_p)).sum(dim=1)
 
     return blocks.per_row(student, blocks.kl_block(teacher, temperature), formula, scratch=3)
@@ -143,7 +143,7 @@ def reverse_kl(
     """
     if isinstance(teacher, SparseTargets):
         return sparse.reverse_kl(student, teacher, temperature)
-    log_q, log_p = _log_probabilities("reverse_kl", student, teacher, temperature)
+    log_q, log_p = log_probabilities("reverse_kl", student, teacher, temperature)
     return (log_q.exp() * (log_q - log_p)).sum(dim=1) * temperature**2
 
 
@@ -185,7 +185,7 @@ def jsd(student: Tensor, teacher: Tensor, *, temperature: float = 1.0, beta: flo
     """
     sparse.refuse("jsd", teacher, "Use kl or reverse_kl.")
     check_number("jsd", "beta", beta, low=0.0, high=1.0, low_open=True, high_open=True)
-    log_q, log_p = _log_probabilities("jsd", student, teacher, temperature)
+    log_q, log_p = log_probabilities("jsd", student, teacher, temperature)
     log_m = torch.logaddexp(log_p + math.log(beta), log_q + math.log1p(-beta))
     from_teacher = (log_p.exp() * (log_p - log_m)).sum(dim=1)
     from_student = (log_q.exp() * (log_q - log_m)).sum(dim=1)
@@ -272,7 +272,7 @@ def cross_entropy(student: Tensor, labels: Tensor, *, smoothing: float = 0.0) ->
     return (1.0 - smoothing) * losses + smoothing * spread
 
 
-def _log_probabilities(
+def log_probabilities(
     owner: str, student: Tensor, teacher: Tensor, temperature: float
 ) -> tuple[Tensor, Tensor]:
     """Student's and teacher's log-probabilities ``[N, C]`` at a temperature, checked."""

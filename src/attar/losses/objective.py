@@ -123,7 +123,8 @@ def soft(loss: Callable[..., Tensor], weight: float, *, temperature: float = 1.0
 
     Args:
         loss: ``(student, teacher) -> [N]`` on logits ``[N, C]``: :func:`~attar.losses.kl`, one
-            of its siblings, or your own. It is called with ``temperature=`` where it has such a
+            of its siblings, or your own. It is called with ``temperature=`` and, for one like
+            :func:`~attar.losses.dkd`, with the batch's ``labels=``, where it has such a
             parameter. To set others: ``functools.partial(jsd, beta=0.1)``.
         weight: Of this term, 0 or more; usually alpha.
         temperature: T, above 0.
@@ -144,7 +145,8 @@ def soft(loss: Callable[..., Tensor], weight: float, *, temperature: float = 1.0
     """
     check_number("soft", "temperature", temperature, low=0.0, low_open=True)
     name = _name_of(loss)
-    if _has_temperature(loss):
+    takes_labels = _has_parameter(loss, "labels")
+    if _has_parameter(loss, "temperature"):
         loss = functools.partial(loss, temperature=temperature)
     elif temperature != 1.0:
         raise AttarError(
@@ -156,6 +158,8 @@ def soft(loss: Callable[..., Tensor], weight: float, *, temperature: float = 1.0
         student: Outputs, teacher: Outputs | None, batch: Batch
     ) -> tuple[Tensor, Tensor | None]:
         assert teacher is not None  # the objective has seen to it
+        if takes_labels:
+            return loss(student.logits, teacher.logits, labels=batch.labels), None
         return loss(student.logits, teacher.logits), None
 
     return Term(name, weight, function, needs_teacher=True)
@@ -348,9 +352,9 @@ def _name_of(loss: Callable[..., Tensor]) -> str:
     return str(getattr(loss, "__name__", type(loss).__name__))
 
 
-def _has_temperature(loss: Callable[..., Tensor]) -> bool:
+def _has_parameter(loss: Callable[..., Tensor], name: str) -> bool:
     try:
-        return "temperature" in inspect.signature(loss).parameters
+        return name in inspect.signature(loss).parameters
     except ValueError:  # a built-in function without a signature
         return False
 
