@@ -307,7 +307,7 @@ def test_label_can_cross_fit_an_estimator_that_knows_the_rows_by_heart(work):
 
 BAD_LABEL = {
     "nobody": ([], "needs a --teacher"),
-    "dtype": (["--teacher", "student.onnx", "--dtype", "int8"], "'float16', 'float32'"),
+    "dtype": (["--teacher", "student.onnx", "--dtype", "int4"], "'float16', 'float32'"),
     "classes": (["--teacher", "other.onnx", "--label", "colour"], "'blue'"),
     "no clones": (["--teacher", "student.onnx", "--folds", "3"], "clones of an estimator"),
     "a foreign folder": (["--teacher", "student.onnx", "--out", "."], "."),

@@ -27,7 +27,25 @@ def label(
         int,
         typer.Option(help="Estimators that saw these rows label them out of fold, by clones."),
     ] = 0,
-    dtype: Annotated[str, typer.Option(help="float32, or float16 for half the disk.")] = "float32",
+    dtype: Annotated[
+        str | None, typer.Option(help="float32 where nothing is said; float16, int8.")
+    ] = None,
+    top_k: Annotated[
+        str | None,
+        typer.Option(
+            help="Keep so many of the best logits; auto: the smallest record within --max-kl."
+        ),
+    ] = None,
+    sample: Annotated[
+        int | None, typer.Option(help="Keep so many classes, drawn from the teacher's answer.")
+    ] = None,
+    temperature: Annotated[
+        list[float] | None,
+        typer.Option(help="To be used at it, where not all is kept; may be given again."),
+    ] = None,
+    max_kl: Annotated[
+        float | None, typer.Option(help="What --top-k auto may lose, in nats: 0.001.")
+    ] = None,
     batch_size: Annotated[int, typer.Option(help="Rows of one question.", min=1)] = 256,
 ) -> None:
     """Keep a teacher's soft targets in a store. Called again, it goes on where it stopped."""
@@ -53,7 +71,18 @@ def label(
             first = first or (time.perf_counter(), done)
             tell(done, total)
 
-        made = store.label(asked, rows, out, dtype=dtype, batch_size=batch_size, progress=progress)
+        made = store.label(
+            asked,
+            rows,
+            out,
+            dtype=dtype,
+            top_k=int(top_k) if top_k is not None and top_k.isdecimal() else top_k,  # type: ignore[arg-type]
+            sample=sample,
+            temperatures=temperature or [1.0],
+            max_kl=max_kl,
+            batch_size=batch_size,
+            progress=progress,
+        )
     line = f"{len(made):,} rows in {out}"
     if first is None:
         line += ", which was finished already"

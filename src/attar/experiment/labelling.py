@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from attar.checks import AttarError
 from attar.data import as_data
@@ -19,7 +19,12 @@ def label(
     path: str | Path,
     *,
     folds: int | None = None,
-    dtype: str = "float32",
+    dtype: str | None = None,
+    top_k: int | Literal["auto"] | None = None,
+    sample: int | None = None,
+    temperatures: Sequence[float] = (1.0,),
+    max_kl: float | None = None,
+    seed: int = 0,
     batch_size: int = 256,
     progress: Callable[[int, int], None] | None = None,
 ) -> Store:
@@ -36,7 +41,13 @@ def label(
         folds: For an estimator that was (or is to be) fitted on the labelled rows of ``data``:
             these rows are then answered by clones that did not see their label. A forest or
             boosted trees that label their own training rows say little more than the label.
-        dtype: ``"float32"`` or ``"float16"``.
+        dtype: ``"float32"`` (where nothing is said), ``"float16"`` or ``"int8"``.
+        top_k: Keep so many of the best logits of each row, or ``"auto"``: the smallest record that
+            holds ``max_kl``; None for all.
+        sample: Keep so many classes, drawn from the teacher's distribution; None for none.
+        temperatures: At which what is kept is to be used, where it is not all.
+        max_kl: The bound of ``top_k="auto"``, in nats; 0.001 where nothing is said.
+        seed: Of what ``sample`` draws.
         batch_size: Rows the teacher is asked about at once.
         progress: Called with the inputs done and their total.
 
@@ -70,4 +81,16 @@ def label(
             f"{type(teacher).__name__} is none. Networks are cross-fitted while they are trained: "
             "attar.train_ensemble."
         )
-    return label_store(asked, rows, path, dtype=dtype, batch_size=batch_size, progress=progress)
+    return label_store(
+        asked,
+        rows,
+        path,
+        dtype=dtype,
+        top_k=top_k,
+        sample=sample,
+        temperatures=temperatures,
+        max_kl=max_kl,
+        seed=seed,
+        batch_size=batch_size,
+        progress=progress,
+    )

@@ -12,12 +12,15 @@ from torch import Tensor
 
 from attar.checks import AttarError, check_finite, check_logits
 from attar.store.description import Inputs, Source
-from attar.types import VIEW, Data, Teacher
+from attar.store.writer import batches
+from attar.types import VIEW, Data, SparseTargets, Teacher, dense_logits
 
 #: How many rows a teacher without a fingerprint of its own is recognised by.
 PROBE_ROWS = 8
 #: How many rows stand for all where the fidelity of an encoding is measured.
 SAMPLE_ROWS = 1024
+#: And how many of their logits, at 64 rows or more: what may be kept in memory for it.
+SAMPLE_LOGITS = 2**25
 
 
 class Asker:
@@ -70,10 +73,21 @@ class Asker:
         return self._ask(torch.arange(start, stop), view) if kept is None else kept
 
     def sample(self) -> tuple[Tensor, Tensor]:
-        """Logits and ids of up to :data:`SAMPLE_ROWS` rows, evenly spread over view 0."""
-        count = min(len(self.rows), SAMPLE_ROWS)
-        places = torch.arange(count) * len(self.rows) // count
-        said = [self._ask(some, 0) for some in torch.split(places, self.batch_size)]
+        """Logits and ids of up to :data:`SAMPLE_ROWS` rows, evenly spread over view 0.
+
+        Where these are all, they are not asked about again in their turn.
+        """
+        classes = self.columns or 1
+        count = min(len(self.rows), SAMPLE_ROWS, max(64, SAMPLE_LOGITS // classes))
+        if count == len(self.rows):
+            for start, stop in batches(0, count, self.batch_size):
+                key = (0, start, stop)
+                if key not in self._kept:
+                    self._kept[key] = self._ask(torch.arange(start, stop), 0)
+            said = list(self._kept.values())
+        else:
+            places = torch.arange(count) * len(self.rows) // count
+            said = [self._ask(some, 0) for some in torch.split(places, self.batch_size)]
         return torch.cat([logits for logits, _ in said]), torch.cat([ids for _, ids in said])
 
     def _ask(self, places: Tensor, view: int) -> tuple[Tensor, Tensor]:
@@ -88,6 +102,8 @@ class Asker:
         with torch.no_grad():
             outputs = self.teacher(batch)
         logits = getattr(outputs, "logits", None)
+        if isinstance(logits, SparseTargets):
+            logits = dense_logits("label", outputs)
         if not isinstance(logits, Tensor):
             raise AttarError(
                 f"label: the teacher must return attar.Outputs. Got {type(outputs).__name__}. "

@@ -12,8 +12,8 @@ from attar.checks import AttarError
 from attar.store import folder, layout, rows
 from attar.store.asking import Asker
 from attar.store.description import Description, Inputs, Source, numbered
-from attar.store.encodings import Wish
 from attar.store.places import Place
+from attar.store.wish import Wish
 
 
 def claim_layer(place: Place, asker: Asker, wish: Wish) -> Description:
@@ -62,7 +62,7 @@ def _begin(place: Place, asker: Asker, wish: Wish, source: Source, inputs: Input
 def _refuse_another(place: Place, there: Description, wish: Wish, inputs: Inputs) -> None:
     differences = []
     if wish.refuses(there.encoding):
-        differences.append(f"the dtype ({there.encoding.name} there; {wish.dtype} here)")
+        differences.append(f"the dtype ({_named(there)} there; {wish} here)")
     if inputs.transforms and there.data.transforms not in ("", inputs.transforms):
         differences.append(f"the views ({there.data.transforms} there; {inputs.transforms} here)")
     _refuse(place, differences)
@@ -118,6 +118,12 @@ def _overlap(place: Place, other: Description, here: NDArray[np.int64]) -> bool:
     raw = np.frombuffer(data, dtype=np.uint8)
     there = rows.unpack(f"{place.address}/{name}", raw, count, other.name)
     return bool(np.isin(here, there, assume_unique=True).any())
+
+
+def _named(about: Description) -> str:
+    said = about.encoding.to_json()
+    others = ", ".join(f"{field}={value}" for field, value in said.items() if field != "name")
+    return f"{said['name']}, {others}" if others else str(said["name"])
 
 
 def _few(names: tuple[str, ...]) -> str:

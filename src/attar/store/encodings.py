@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -17,9 +17,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from attar.checks import AttarError
-
-if TYPE_CHECKING:
-    Decoded = Tensor
+from attar.store.int8 import Int8
+from attar.store.sparse import Sampled, TopK
 
 
 class Encoding(Protocol):
@@ -125,8 +124,14 @@ class Dense:
 
 _DENSE: dict[str, np.dtype[Any]] = {"float16": np.dtype("<f2"), "float32": np.dtype("<f4")}
 
+_OTHERS: dict[str, Callable[[Mapping[str, Any], int], Encoding]] = {
+    "int8": Int8.from_json,
+    "top_k": TopK.from_json,
+    "sampled": Sampled.from_json,
+}
+
 #: What ``label(dtype=)`` may name.
-DTYPES = tuple(sorted(_DENSE))
+DTYPES = ("float16", "float32", "int8")
 
 
 def from_json(raw: Mapping[str, Any], classes: int) -> Encoding:
@@ -142,39 +147,8 @@ def from_json(raw: Mapping[str, Any], classes: int) -> Encoding:
     name = raw.get("name")
     if isinstance(name, str) and name in _DENSE and set(raw) == {"name"}:
         return Dense(name, classes)
-    raise AttarError(f"the encoding must be one of {list(DTYPES)}. Got {str(dict(raw))[:80]}.")
-
-
-@dataclass(frozen=True)
-class Wish:
-    """The encoding that a caller of ``label`` asked for, before the teacher said anything.
-
-    Attributes:
-        dtype: One of :data:`DTYPES`.
-    """
-
-    dtype: str = "float32"
-
-    def check(self) -> None:
-        """Raise where it cannot be granted for any teacher."""
-        if self.dtype not in DTYPES:
-            raise AttarError(
-                f"The 'dtype' parameter of label must be one of {list(DTYPES)}. Got "
-                f"{self.dtype!r} instead."
-            )
-
-    def choose(
-        self, classes: int, sample: Callable[[], tuple[Tensor, Tensor]]
-    ) -> tuple[Encoding, dict[str, Any]]:
-        """The encoding, and what is to be said about its fidelity.
-
-        Args:
-            classes: C.
-            sample: Asks the teacher about a sample of the rows when called:
-                logits ``[B, C]`` float32 and ids ``[B]``.
-        """
-        return Dense(self.dtype, classes), {}
-
-    def refuses(self, there: Encoding) -> bool:
-        """Whether a store in this encoding is another one than was asked for."""
-        return there.name != self.dtype
+    if isinstance(name, str) and name in _OTHERS:
+        return _OTHERS[name](raw, classes)
+    raise AttarError(
+        f"the encoding must be one of {[*_DENSE, *_OTHERS]}. Got {str(dict(raw))[:80]}."
+    )

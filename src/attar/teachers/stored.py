@@ -47,12 +47,12 @@ class StoredTeacher:
         return size
 
     def __call__(self, batch: Batch) -> Outputs:
-        """Logits ``[N, C]`` float32 on the device of ``batch.ids``.
+        """Logits ``[N, C]`` float32, or sparse targets, on the device of ``batch.ids``.
 
         Raises:
             AttarError: If an id is not in the store.
         """
-        return Outputs(self.store.logits(batch.ids))
+        return Outputs(self.store.targets(batch.ids))
 
     def fingerprint(self) -> str:
         """The hash of what the store holds."""
