@@ -21,10 +21,11 @@ drawers.gap = (box, data, name) => {
     const said = (key) => (narrow || key === "teacher" ? NAMES[key] : `student, ${NAMES[key]}`);
     const shown = points.map((p) => ({ ...p, said: said(p.key) }));
     const gap = at.teacher > at.hard;
+    const [marginLeft, domain] = [22 + widest(shown.map((p) => p.said)), around(spread(points))];
     return chart({
-      width, height: (gap ? 112 : 74) + 46 * points.length, marginLeft: narrow ? 112 : 166, marginTop: gap ? 54 : 20,
+      width, height: (gap ? 112 : 74) + 46 * points.length, marginLeft, marginTop: gap ? 54 : 20,
       marginBottom: 34, marginRight: 58,
-      x: { ...share, domain: around(spread(points)), ticks: narrow ? 3 : 7 },
+      x: { ...share, domain, ticks: ticksFor(domain, width - marginLeft - 58) },
       y: { type: "point", label: null, domain: shown.map((p) => p.said), tickSize: 0, tickPadding: 10, padding: 0.6 },
       marks: [
         gap ? Plot.rect([0], { x1: at.hard, x2: Math.min(Math.max(at.distilled, at.hard), at.teacher), fill: colour("distilled"), fillOpacity: 0.1 }) : null,
@@ -47,9 +48,10 @@ drawers.forest = (box, data, name) => {
     const all = data.points.flatMap((p) => [p.low, p.high, p.mean, 0]);
     const [low, high] = d3.extent(all.filter((v) => v !== null));
     const room = (high - low || 0.01) * 0.08;
+    const [marginLeft, domain] = [22 + widest(data.points.map((p) => p.label)), [low - room, high + room]];
     return chart({
-      width, height: 78 + 46 * data.points.length, marginLeft: width < 480 ? 142 : 166, marginBottom: 44, marginTop: 8,
-      x: { domain: [low - room, high + room], grid: true, ticks: width < 480 ? 3 : 5, label: width < 480 ? "points; right of 0: distilled is better" : "points of accuracy: right of 0, distilled is better", labelAnchor: "center", labelArrow: "none", tickFormat: (v) => (v > 0 ? "+" : "") + (100 * v).toFixed(1) },
+      width, height: 78 + 46 * data.points.length, marginLeft, marginBottom: 44, marginTop: 8,
+      x: { domain, grid: true, ticks: ticksFor(domain, width - marginLeft - 20), label: width < 480 ? "points; right: better" : "points of accuracy: right of 0, distilled is better", labelAnchor: "center", labelArrow: "none", tickFormat: (v) => (v > 0 ? "+" : "") + (100 * v).toFixed(1) },
       y: { type: "point", label: null, domain: data.points.map((p) => p.label), tickSize: 0, tickPadding: 10, padding: 0.6 },
       marks: [
         Plot.ruleX([0], { stroke: "var(--ink)" }),
@@ -144,10 +146,12 @@ drawers.trials = (box, data, name) => {
   responsive(area, (width) => {
     const narrow = width < 480;
     const points = data.points.map((p, i) => ({ ...p, place: String(i) }));
+    const said = (i) => cut(points[i].label, narrow ? 22 : 40);
+    const [marginLeft, domain] = [20 + widest(points.map((_, i) => said(i))), around(points.map((p) => p.accuracy), 0.15)];
     return chart({
-      width, height: 50 + 26 * points.length, marginLeft: Math.min(narrow ? 172 : 250, 16 + 6.8 * d3.max(points, (p) => cut(p.label, narrow ? 24 : 36).length)), marginRight: 56, marginBottom: 34,
-      x: { ...share, domain: around(points.map((p) => p.accuracy), 0.15), ticks: narrow ? 2 : 5 },
-      y: { label: null, domain: points.map((p) => p.place), tickFormat: (i) => cut(points[i].label, narrow ? 24 : 36), tickSize: 0 },
+      width, height: 50 + 26 * points.length, marginLeft, marginRight: 56, marginBottom: 34,
+      x: { ...share, domain, ticks: ticksFor(domain, width - marginLeft - 56) },
+      y: { label: null, domain: points.map((p) => p.place), tickFormat: said, tickSize: 0 },
       marks: [
         Plot.ruleY(points, { y: "place", stroke: "var(--grid)" }),
         Plot.dot(points, { x: "accuracy", y: "place", r: 6, fill: (d) => (d.chosen ? colour(d.arm) : "var(--card)"), stroke: (d) => colour(d.arm), strokeWidth: 2, title: (d) => d.label }),
@@ -164,10 +168,12 @@ drawers.classes = (box, data, name) => {
     const narrow = width < 480;
     const points = data.points.map((p, i) => ({ ...p, place: String(i) }));
     const dots = points.flatMap((p) => ["hard", "distilled", "teacher"].map((key) => ({ place: p.place, key, x: p[key], name: p.name })));
+    const said = (i) => cut(points[i].name, narrow ? 11 : 18);
+    const [marginLeft, domain] = [20 + widest(points.map((_, i) => said(i))), around(dots.map((p) => p.x))];
     return chart({
-      width, height: 50 + 30 * points.length, marginLeft: 16 + 7.4 * d3.max(points, (p) => cut(p.name, narrow ? 11 : 18).length), marginBottom: 34,
-      x: { ...share, domain: around(dots.map((p) => p.x)), ticks: narrow ? 4 : 6 },
-      y: { label: null, domain: points.map((p) => p.place), tickFormat: (i) => cut(points[i].name, narrow ? 11 : 18), tickSize: 0 },
+      width, height: 50 + 30 * points.length, marginLeft, marginBottom: 34,
+      x: { ...share, domain, ticks: ticksFor(domain, width - marginLeft - 20) },
+      y: { label: null, domain: points.map((p) => p.place), tickFormat: said, tickSize: 0 },
       marks: [
         Plot.ruleY(points, { y: "place", stroke: "var(--grid)" }),
         Plot.ruleY(points, { y: "place", x1: "distilled", x2: "teacher", stroke: "var(--distilled)", strokeOpacity: 0.35, strokeWidth: 5, strokeLinecap: "round" }),
@@ -187,7 +193,7 @@ drawers.errors = (box, data, name) => {
     const said = (p) => (narrow ? NAMES[p.key] : p.label);
     const rows = data.points.map((p) => ({ ...p, said: said(p), all: p.inherited + p.own }));
     return chart({
-      width, height: 74 + 42 * rows.length, marginLeft: narrow ? 108 : 158, marginRight: 24, marginBottom: 40, marginTop: 34,
+      width, height: 74 + 42 * rows.length, marginLeft: 20 + widest(rows.map((r) => r.said)), marginRight: 24, marginBottom: 40, marginTop: 34,
       x: { label: "errors on the test rows", labelAnchor: "center", labelArrow: "none", grid: true, ticks: 5, domain: [0, 1.12 * Math.max(d3.max(rows, (r) => r.all), data.teacher || 0) || 1] },
       y: { label: null, domain: rows.map((r) => r.said), tickSize: 0, padding: 0.35 },
       marks: [
@@ -212,11 +218,12 @@ drawers.runs = (box, data, name) => {
   const keys = KEYS.filter((key) => data.points.some((p) => p.key === key));
   box.append(legend(keys), area);
   responsive(area, (width) => {
-    const narrow = width < 480;
+    const said = (run) => cut(run, width < 480 ? 13 : 28);
+    const [marginLeft, domain] = [20 + widest(data.runs.map(said)), around(spread(data.points))];
     return chart({
-      width, height: 60 + 44 * data.runs.length, marginLeft: narrow ? 100 : 180, marginBottom: 34,
-      x: { ...share, domain: around(spread(data.points)), ticks: narrow ? 4 : 7 },
-      y: { label: null, domain: data.runs, tickSize: 0, tickFormat: (run) => cut(run, narrow ? 13 : 24) },
+      width, height: 60 + 44 * data.runs.length, marginLeft, marginBottom: 34,
+      x: { ...share, domain, ticks: ticksFor(domain, width - marginLeft - 20) },
+      y: { label: null, domain: data.runs, tickSize: 0, tickFormat: said },
       symbol: { domain: KEYS, range: KEYS.map((key) => SYMBOLS[key]) },
       marks: [
         Plot.ruleY(data.runs, { y: (d) => d, stroke: "var(--grid)" }),

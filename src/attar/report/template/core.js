@@ -43,6 +43,22 @@ function cut(name, length) {
   return signs.length <= length && flat.length <= 4 * length ? flat : `${signs.slice(0, length - 1).join("")}…`;
 }
 
+/** How wide the widest of some texts is in a chart, in pixels. */
+function widest(texts, size = 12) {
+  const pen = (widest.pen ||= document.createElement("canvas").getContext("2d"));
+  pen.font = `${size}px system-ui, -apple-system, "Segoe UI", Roboto, sans-serif`;
+  return Math.ceil(d3.max(texts, (text) => pen.measureText(text).width) || 0);
+}
+
+/** Round values of a range that have room beside one another, `each` pixels wide. */
+function ticksFor([low, high], room, each = 50) {
+  for (let count = 8; count > 1; count -= 1) {
+    const ticks = d3.ticks(low, high, count);
+    if (ticks.length * each <= room) return ticks;
+  }
+  return d3.ticks(low, high, 1);
+}
+
 /** A small legend: one sign for each key. */
 function legend(keys) {
   const row = h("div", { class: "legend", "aria-hidden": "true" });

@@ -82,12 +82,13 @@ function heatMap({ who, size, labels, joins, value, go, here }) {
   const draw = (width) => {
     const narrow = width < 480;
     const letters = Math.min(d3.max(labels, (l) => cut(l, 30).length), size > 16 ? 12 : narrow ? 9 : 16);
-    const side = Math.min(110, 12 + letters * 6.6);
+    const side = 12 + widest(labels.map((l) => cut(l, letters)), 13);
     const tree = joins.length ? (narrow ? 30 : 64) : 0;
     const left = tree + side;
-    const unit = Math.min(62, (width - left - 2) / size);
+    const unit = Math.max(13, Math.min(62, (width - left - 2) / size)); // below 13 it scrolls
+    const all = Math.max(width, Math.ceil(left + unit * size + 2));
     const top = letters <= 3 && unit > 18 ? 22 : side;
-    const root = svg("svg", { viewBox: `0 0 ${width} ${top + unit * size + 2}`, width, height: top + unit * size + 2, "aria-hidden": "true", class: unit < 14 ? "dense" : "" });
+    const root = svg("svg", { viewBox: `0 0 ${all} ${top + unit * size + 2}`, width: all, height: top + unit * size + 2, "aria-hidden": "true", class: unit < 14 ? "dense" : "" });
     cells = []; texts = [];
     const written = size <= 12 && unit >= 19;
     for (let row = 0; row < size; row += 1) {
@@ -111,7 +112,9 @@ function heatMap({ who, size, labels, joins, value, go, here }) {
     root.addEventListener("pointermove", over);
     root.addEventListener("click", over);
     paint();
-    return root;
+    if (all <= width) return root;
+    root.style.maxWidth = "none";
+    return h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": `Heat map of the ${who}, wider than the window` }, root);
   };
   return { draw, paint, point };
 }

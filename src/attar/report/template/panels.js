@@ -82,7 +82,7 @@ drawers.cascade = (box, data, name) => {
         data.teacher === null ? null : Plot.text([data.teacher], { y: (d) => d, frameAnchor: "right", dy: -9, textAnchor: "end", text: () => "the teacher alone", fill: "var(--teacher)" }),
         Plot.line(data.points, { x: "share", y: "accuracy", stroke: "var(--distilled)", strokeWidth: 2.8 }),
         data.chosen ? Plot.dot([data.chosen], { x: "share", y: "accuracy", r: 7, fill: "var(--distilled)", stroke: "var(--card)", strokeWidth: 2 }) : null,
-        data.chosen ? Plot.text([data.chosen], { x: "share", y: "accuracy", dy: 20, dx: 4, textAnchor: data.chosen.share > 0.6 ? "end" : "start", text: (d) => `chosen: ${percent(d.share)} asked, ${percent(d.accuracy)} right`, fontWeight: 650, fill: "var(--distilled)", stroke: "var(--card)", strokeWidth: 4 }) : null,
+        data.chosen ? Plot.text([data.chosen], { x: "share", y: "accuracy", dy: 20, dx: 4, textAnchor: data.chosen.share > 0.6 ? "end" : "start", text: (d) => (width < 480 ? `chosen: ${percent(d.accuracy)}` : `chosen: ${percent(d.share)} asked, ${percent(d.accuracy)} right`), fontWeight: 650, fill: "var(--distilled)", stroke: "var(--card)", strokeWidth: 4 }) : null,
       ],
     });
   });
