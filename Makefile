@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: install demo test test-slow lint check format clean bench-verdict bench-step-cost bench-mnist bench-demo bench-demo-setting pages
+.PHONY: install demo test test-slow browser lint check format clean bench-verdict bench-step-cost bench-mnist bench-demo bench-demo-setting pages
 
 install: $(STAMP)
 
@@ -15,11 +15,20 @@ $(STAMP): pyproject.toml constraints.txt
 demo: $(STAMP)
 	$(BIN)/attar demo
 
-test: $(STAMP)
+test: $(STAMP) browser
 	$(BIN)/python -m pytest -m "not slow"
 
-test-slow: $(STAMP)
+test-slow: $(STAMP) browser
 	$(BIN)/python -m pytest
+
+# The report page is tested in a real browser: Debian's Chromium, which root gets here by itself.
+browser:
+	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || { \
+	  test "$$(id -u)" = 0 && command -v apt-get >/dev/null \
+	  && apt-get update -qq \
+	  && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium \
+	  || { echo "The tests need Chromium and could not get it. Install it, then go on:" \
+	       "sudo apt-get install chromium"; exit 1; }; }
 
 lint: $(STAMP)
 	$(BIN)/ruff format --check .
