@@ -10,6 +10,7 @@ from __future__ import annotations
 from attar import needs_torch  # noqa: F401
 from attar.evaluation.bias import BiasCorrection, correct_bias
 from attar.evaluation.bias_shift import bias_shift
+from attar.evaluation.calibration import Calibration, calibrate, fit_temperature
 from attar.evaluation.compare import Comparison, compare
 from attar.evaluation.evaluate import (
     count_macs,
@@ -37,6 +38,7 @@ from attar.evaluation.threshold import Threshold, choose_threshold
 
 __all__ = [
     "BiasCorrection",
+    "Calibration",
     "Comparison",
     "Interval",
     "Latency",
@@ -49,6 +51,7 @@ __all__ = [
     "binomial_interval",
     "bootstrap_ratio",
     "brier",
+    "calibrate",
     "call_times",
     "choose_threshold",
     "compare",
@@ -58,6 +61,7 @@ __all__ = [
     "ece",
     "evaluate",
     "first_rows",
+    "fit_temperature",
     "interleaved",
     "kl_to_teacher",
     "latencies",

@@ -1,0 +1,156 @@
+"""Temperature scaling against scipy, by hand, at its limits."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from scipy.optimize import minimize_scalar
+
+from attar.checks import AttarError
+from attar.evaluation import accuracy, calibrate, ece, fit_temperature, nll
+from attar.types import UNLABELLED
+
+
+def sample(temperature, *, rows=2000, classes=5, seed=0, scale=2.0):
+    """Logits whose labels were drawn from their softmax at this temperature."""
+    generator = torch.Generator().manual_seed(seed)
+    logits = scale * torch.randn(rows, classes, generator=generator, dtype=torch.float64)
+    probabilities = (logits / temperature).softmax(dim=1)
+    labels = torch.multinomial(probabilities, 1, generator=generator)[:, 0]
+    return logits, labels
+
+
+def by_scipy(logits, labels):
+    found = minimize_scalar(
+        lambda t: nll(logits.double() / math.exp(t), labels),
+        bounds=(math.log(0.01), math.log(100)),
+        method="bounded",
+        options={"xatol": 1e-10},
+    )
+    return math.exp(found.x)
+
+
+@pytest.mark.parametrize("temperature", [0.3, 0.7, 1.0, 1.8, 6.0])
+@pytest.mark.parametrize(("classes", "scale"), [(2, 0.5), (5, 2.0), (100, 8.0)])
+def test_it_finds_what_scipy_finds(temperature, classes, scale):
+    logits, labels = sample(temperature, classes=classes, scale=scale, rows=600)
+    found = fit_temperature(logits, labels)
+    assert found == pytest.approx(by_scipy(logits, labels), rel=1e-5)
+    # No temperature of a fine grid is better: scipy could be wrong too.
+    grid = np.geomspace(found / 3, min(100, found * 3), 400)
+    best = min(nll(logits / t, labels) for t in grid)
+    assert nll(logits / found, labels) <= best + 1e-12
+
+
+def test_it_finds_the_temperature_that_the_labels_were_drawn_with():
+    for temperature in (0.5, 1.0, 2.5):
+        logits, labels = sample(temperature, rows=50_000)
+        assert fit_temperature(logits, labels) == pytest.approx(temperature, rel=0.02)
+
+
+def test_by_hand_two_classes():
+    # One gap for all rows: softmax(gap / T) must be the share of right rows, 3 of 4.
+    for gap in (0.1, 1.0, 40.0):
+        logits = torch.tensor([[gap, 0.0]] * 4)
+        found = fit_temperature(logits, torch.tensor([0, 0, 1, 0]))
+        assert found == pytest.approx(gap / math.log(3), rel=1e-6)
+
+
+def test_what_it_must_not_depend_on():
+    logits, labels = sample(1.7, rows=400)
+    found = fit_temperature(logits, labels)
+    order = torch.randperm(5, generator=torch.Generator().manual_seed(3))
+    place = order.argsort()
+    some = torch.randperm(400, generator=torch.Generator().manual_seed(4))
+    same = {
+        "the shift of a row": (logits + torch.arange(400)[:, None], labels),
+        "the order of classes": (logits[:, order], place[labels]),
+        "the order of rows": (logits[some], labels[some]),
+        "rows given twice": (logits.repeat(2, 1), labels.repeat(2)),
+        "rows without a label": (
+            torch.cat([logits, 9 * logits]),
+            torch.cat([labels, torch.full((400,), UNLABELLED)]),
+        ),
+        "the type": (logits.float(), labels),
+    }
+    for what, given in same.items():
+        assert fit_temperature(*given) == pytest.approx(found, rel=1e-6), what
+    assert fit_temperature(3 * logits, labels) == pytest.approx(3 * found)
+    assert fit_temperature(logits / found, labels) == pytest.approx(1.0)
+
+
+def test_it_never_makes_the_rows_of_the_fit_less_likely_and_keeps_every_prediction():
+    for seed in range(30):
+        logits, labels = sample(math.exp(seed % 5 - 2), rows=3 + 5 * seed, seed=seed)
+        found = fit_temperature(logits, labels)
+        assert nll(logits / found, labels) <= nll(logits, labels) + 1e-12
+        assert accuracy(logits / found, labels) == accuracy(logits, labels)
+        assert torch.equal((logits / found).argmax(dim=1), logits.argmax(dim=1))
+
+
+def test_at_the_limits_it_stops_at_a_bound():
+    right = torch.tensor([[3.0, 0.0], [0.0, 1e-3]]), torch.tensor([0, 1])
+    assert fit_temperature(*right) == 0.01
+    assert fit_temperature(*right, low=0.5) == 0.5
+    wrong = torch.tensor([[3.0, 0.0], [0.0, 5.0]]), torch.tensor([1, 0])
+    assert fit_temperature(*wrong) == 100.0
+    assert fit_temperature(*wrong, high=2.0) == 2.0
+    flat = torch.zeros(3, 4), torch.tensor([0, 1, 2])
+    assert fit_temperature(*flat) == 1.0
+    assert fit_temperature(*flat, low=2.0) == 2.0
+    for size in (1e-30, 1e30):  # beyond both bounds, and no overflow on the way
+        logits, labels = sample(1.0, rows=50)
+        assert fit_temperature(size * logits, labels) == (0.01 if size < 1 else 100.0)
+
+
+def test_hopeless_rows_do_not_break_it():
+    logits, labels = sample(1.0, rows=300)
+    logits[0] = torch.tensor([1e4, 0, 0, 0, 0], dtype=torch.float64)
+    labels[0] = 3  # sure and wrong: a single row that wants T = 1e4
+    found = fit_temperature(logits, labels)
+    assert found == pytest.approx(by_scipy(logits, labels), rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"labels": torch.tensor([UNLABELLED, UNLABELLED])}, "no row is labelled"),
+        ({"labels": torch.tensor([0, 5])}, r"must lie in \[0, 2\]"),
+        ({"logits": torch.tensor([[0.0, 1, 2], [math.nan, 0, 0]])}, "must be finite"),
+        ({"logits": torch.zeros(0, 3), "labels": torch.zeros(0).long()}, "no row is labelled"),
+        ({"logits": torch.zeros(3, 3)}, "labels must have 3 rows"),
+        ({"low": 0.0}, "'low' parameter of fit_temperature"),
+        ({"low": 3.0, "high": 2.0}, "'high' parameter of fit_temperature"),
+    ],
+    ids=range(7),
+)
+def test_wrong_inputs(arguments, message):
+    given = {"logits": torch.zeros(2, 3), "labels": torch.tensor([0, 1]), **arguments}
+    with pytest.raises(AttarError, match=message):
+        fit_temperature(given.pop("logits"), given.pop("labels"), **given)
+
+
+def test_before_and_after_are_those_of_the_metrics():
+    validation, test = sample(3.0, seed=1), sample(3.0, seed=2)
+    found = calibrate(validation, test)
+    assert found.temperature == fit_temperature(*validation)
+    assert found.note is None
+    for told, (logits, labels) in ((found.validation, validation), (found.test, test)):
+        scaled = logits / found.temperature
+        assert told["before"] == {"nll": nll(logits, labels), "ece": ece(logits, labels)}
+        assert told["after"] == {"nll": nll(scaled, labels), "ece": ece(scaled, labels)}
+    assert found.test["after"]["ece"] < 0.2 * found.test["before"]["ece"]
+    assert found.to_dict()["test"]["after"] == found.test["after"]
+
+
+def test_where_there_is_nothing_to_fit_the_temperature_stays_1_and_says_why():
+    right = torch.tensor([[3.0, 0.0], [0.0, 1.0]]), torch.tensor([0, 1])
+    found = calibrate(right, sample(1.0, classes=2))
+    assert found.temperature == 1.0
+    assert found.note.startswith("all 2 validation rows are right")
+    assert found.test["before"] == found.test["after"]
+    wrong = torch.tensor([[3.0, 0.0], [0.0, 1.0]]), torch.tensor([1, 0])
+    assert "no more than chance" in calibrate(wrong, right).note
