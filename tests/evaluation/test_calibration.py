@@ -95,6 +95,8 @@ def test_at_the_limits_it_stops_at_a_bound():
     right = torch.tensor([[3.0, 0.0], [0.0, 1e-3]]), torch.tensor([0, 1])
     assert fit_temperature(*right) == 0.01
     assert fit_temperature(*right, low=0.5) == 0.5
+    sure = torch.tensor([[900.0, 0.0], [0.0, 900.0]]), torch.tensor([0, 1])  # the NLL is 0 at T = 1
+    assert fit_temperature(*sure) == 0.01
     wrong = torch.tensor([[3.0, 0.0], [0.0, 5.0]]), torch.tensor([1, 0])
     assert fit_temperature(*wrong) == 100.0
     assert fit_temperature(*wrong, high=2.0) == 2.0

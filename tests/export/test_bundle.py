@@ -104,7 +104,7 @@ def test_it_tells_the_scores_of_every_arm(experiment, zipped):
         for score in ("accuracy", "nll", "ece", "agreement"):
             assert told["mean"][score] == pytest.approx(arm.mean(score))
             assert told["standard_deviation"][score] == pytest.approx(arm.spread(score))
-    kept = experiment.arms["distilled"].scores[experiment._chosen()]
+    kept = experiment.arms["distilled"].scores[experiment.chosen]
     assert scores["student"]["accuracy"] == kept.accuracy
     assert scores["teacher"]["nll"] == experiment.teacher.nll
 
@@ -174,7 +174,7 @@ def test_the_card_is_for_people_and_for_the_hub(experiment, zipped):
     data = ModelCard(card).data
     assert data.library_name == "onnx"
     assert "knowledge-distillation" in data.tags
-    kept = experiment.arms["distilled"].scores[experiment._chosen()]
+    kept = experiment.arms["distilled"].scores[experiment.chosen]
     found = {result.metric_type: result.metric_value for result in data.eval_results}
     assert found == {
         "accuracy": kept.accuracy, "nll": kept.nll, "brier_score": kept.brier, "ece": kept.ece,

@@ -16,7 +16,8 @@ import attar
 from attar.checks import AttarError
 from attar.columns import describe_columns, encode_columns
 from attar.export import runtime, to_onnx
-from attar.export.onnx import _batches, _prove
+from attar.export.proof import batches as batches_of
+from attar.export.proof import prove
 
 NAMES = tuple("abcdefghij")
 
@@ -354,7 +355,7 @@ def test_the_bounds_of_the_proof_are_where_they_are_said_to_be(row):
         says, said = model.clone(), model.clone()
         said[row] = two_classes([was])[0]
         says[row] = two_classes([probability])[0]
-        return _prove(answering(says), example, said, tolerance=tolerance, margin=2e-4)
+        return prove("to_onnx", answering(says), example, said, tolerance=tolerance, margin=2e-4)
 
     assert proved(0.7 + 0.9e-4)[0] == pytest.approx(0.9e-4, rel=1e-6)
     with pytest.raises(AttarError, match=r"differ by up to 1\.10e-04 \(allowed: 1\.00e-04\)"):
@@ -367,7 +368,7 @@ def test_the_bounds_of_the_proof_are_where_they_are_said_to_be(row):
 
 @pytest.mark.parametrize("count", [1, 2, 9, 30, 1100])
 def test_every_row_is_proved_in_small_and_large_batches(count):
-    batches = list(_batches(count))
+    batches = list(batches_of(count))
     assert set(torch.cat(batches).tolist()) == set(range(count))
     assert [len(batch) for batch in batches[:2]] == [1, 7]
     assert all(8 < len(batch) <= 512 for batch in batches[2:])

@@ -128,6 +128,15 @@ def distill(
         str,
         typer.Option(help="A number, a list to choose from, or auto.", rich_help_panel=STUDENT),
     ] = "4",
+    calibrate: Annotated[
+        bool,
+        typer.Option(
+            "--calibrate",
+            help="Ship the student with a temperature that makes its probabilities honest, "
+            "fitted on validation.",
+            rich_help_panel=STUDENT,
+        ),
+    ] = False,
     alpha: Annotated[
         str,
         typer.Option(
@@ -231,6 +240,7 @@ def distill(
             out=out,
             resume=resume,
             any_threads=any_threads,
+            calibrate=calibrate,
             track=track,
             progress=reporter,
             **numbers,

@@ -1,23 +1,36 @@
-"""`attar export`: weights become an ONNX file that is proven on real rows."""
+"""`attar export`: a student becomes a file or a folder that others can run."""
 
 from __future__ import annotations
 
 import json
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from attar.checks import AttarError, need
-from attar.cli.bundle import result_of
-from attar.cli.files import existing, load_array
+from attar.cli.files import existing, load_array, onnx_of
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+#: What `--to` takes; the last two are folders, made from an ONNX file.
+FORMATS = ("onnx", "pt2", "safetensors", "triton", "kserve")
 
 
 def export(
     source: Annotated[
-        str, typer.Argument(help="A run folder, or module:function that makes a torch module.")
+        str,
+        typer.Argument(
+            help="A run folder, or module:function that makes a torch module; for triton and "
+            "kserve also an .onnx file or a bundle."
+        ),
     ],
-    out: Annotated[Path, typer.Option(help="The ONNX file to write.")],
+    out: Annotated[Path, typer.Option(help="The file to write, or the new folder.")],
+    to: Annotated[str, typer.Option(help=f"{', '.join(FORMATS)}.")] = "onnx",
     weights: Annotated[
         Path | None, typer.Option(help="A .safetensors file; that of the run by default.")
     ] = None,
@@ -25,10 +38,115 @@ def export(
         Path | None,
         typer.Option(help="An .npy file of real rows to prove the export on; the run's own."),
     ] = None,
+    calibrate: Annotated[
+        bool,
+        typer.Option(
+            "--calibrate",
+            help="Divide the logits by the temperature that the run fitted on validation.",
+        ),
+    ] = False,
+    name: Annotated[
+        str, typer.Option(help="What a server calls the model (triton, kserve).")
+    ] = "student",
+    storage: Annotated[
+        str, typer.Option(help="Where KServe finds the model repository: a URI.")
+    ] = "s3://your-bucket/student",
 ) -> None:
-    """Write a student as ONNX, with proof that the file answers as the student does."""
+    """Write a student as a file or for a server, with proof that it answers as the student does."""
     from attar.cli import show
 
+    if to not in FORMATS:
+        raise AttarError(f"--to must be one of {', '.join(FORMATS)}. Got {to}.")
+    page = show.console()
+    served = to in ("triton", "kserve")
+    if served and not (Path(source) / "result.json").exists() and ":" not in source:
+        if calibrate:
+            raise AttarError(
+                f"--calibrate needs the run, whose validation rows it was fitted on. Got {source}."
+            )
+        _serve(onnx_of(source), out, to, name, storage)
+        page.print(f"{out}: for {to}, as {name}.", soft_wrap=True)
+        return
+    found = _find(source, weights, example, calibrate=calibrate)
+    if to == "safetensors":
+        found.save(out)
+        page.print(
+            f"{out}: {out.stat().st_size:,} bytes; attar.export.load_student reads it.",
+            soft_wrap=True,
+        )
+        return
+    if served:
+        with tempfile.TemporaryDirectory() as scratch:
+            written = found.write("onnx", Path(scratch) / "student.onnx")
+            _serve(written.path, out, to, name, storage)
+    else:
+        written = found.write(to, out)
+    page.print(
+        f"{out}: {written.bytes:,} bytes. On {written.rows_checked:,} real rows its probabilities "
+        f"differ from the student's by at most {written.max_probability_difference:.1e}.",
+        soft_wrap=True,
+    )
+
+
+def export_run(run: Path, out: Path, *, calibrate: bool) -> Any:
+    """The student of a run as ONNX; what :func:`attar.export.to_onnx` says of it."""
+    return _find(str(run), None, None, calibrate=calibrate).write("onnx", out)
+
+
+@dataclass(frozen=True)
+class _Student:
+    """A student in torch, and what a file says of it."""
+
+    model: nn.Module
+    rows: Tensor
+    classes: list[str]
+    told: Mapping[str, Any]
+    metadata: Mapping[str, Any] | None = None
+    columns: Any = None
+    temperature: float = 1.0
+
+    def write(self, to: str, out: Path) -> Any:
+        """As ONNX or as a program of torch.export, with its proof."""
+        from attar.export import to_onnx, to_pt2
+
+        if to == "pt2":
+            return to_pt2(
+                self.model,
+                out,
+                example=self.rows,
+                classes=self.classes,
+                metadata=self.metadata,
+                temperature=self.temperature,
+            )
+        return to_onnx(
+            self.model,
+            out,
+            example=self.rows,
+            classes=self.classes,
+            metadata=self.metadata,
+            columns=self.columns,
+            temperature=self.temperature,
+        )
+
+    def save(self, out: Path) -> None:
+        """As weights, with what it takes to build the module again."""
+        from attar.export import save_weights
+
+        about = {**self.told, "classes": self.classes, "temperature": self.temperature}
+        save_weights(self.model, out, metadata=about)
+
+
+def _serve(path: Path, out: Path, to: str, name: str, storage: str) -> None:
+    from attar.export.serving import to_kserve, to_triton
+
+    if to == "triton":
+        to_triton(path, out, name=name)
+    else:
+        to_kserve(path, out, name=name, storage=storage)
+
+
+def _find(source: str, weights: Path | None, example: Path | None, *, calibrate: bool) -> _Student:
+    """The student that the words name, with rows to prove its export on."""
     run = Path(source)
     if run.is_dir():
         weights = weights or run / "student.safetensors"
@@ -43,58 +161,62 @@ def export(
     existing(str(weights), "the file of weights")
     existing(str(example), "the file of example rows")
     need("torch", extra="train", purpose="attar export")
-    written = _from_run(run, weights, example, out) if run.is_dir() else None
-    if written is None:
-        written = _from_object(source, weights, example, out)
-    page = show.console()
-    page.print(
-        f"{out}: {written.bytes:,} bytes. On {written.rows_checked:,} real rows its probabilities "
-        f"differ from the student's by at most {written.max_probability_difference:.1e}.",
-        soft_wrap=True,
-    )
+    if run.is_dir():
+        return _from_run(run, weights, example, calibrate=calibrate)
+    if calibrate:
+        raise AttarError(
+            "--calibrate takes the temperature that a run fitted on validation; for a module of "
+            "your own there is attar.evaluation.fit_temperature and to_onnx(temperature=)."
+        )
+    return _from_object(source, weights, example)
 
 
-def _rows(path: Path) -> Any:
+def _rows(path: Path) -> Tensor:
     import torch
 
     return torch.from_numpy(load_array(path, "X"))
 
 
-def _from_run(run: Path, weights: Path, example: Path, out: Path) -> Any:
+def _from_run(run: Path, weights: Path, example: Path, *, calibrate: bool) -> _Student:
     """The student of a run folder, made anew from what ``result.json`` says of it."""
-    from attar.export import to_onnx
-    from attar.export.weights import load_weights
+    from attar.export.about import result_of
+    from attar.export.rebuild import Recipe
 
     result = result_of(run)
-    model = _model(run, result, weights)
-    load_weights(model, weights)
-    return to_onnx(
-        model.eval(),
-        out,
-        example=_rows(example),
-        classes=result["classes"],
-        metadata=_metadata(result),
-        columns=result.get("columns") or _columns_of(run),
+    recipe = Recipe.of(str(run), result["student"], result["classes"])
+    return _Student(
+        recipe.build(weights),
+        _rows(example),
+        result["classes"],
+        {key: result["student"].get(key) for key in ("name", "family", "width", "input_shape")},
+        _metadata(result),
+        result.get("columns") or _columns_of(run),
+        temperature_of(run, result) if calibrate else _temperature_inside(result),
     )
 
 
-def _model(run: Path, result: dict[str, Any], weights: Path) -> Any:
-    """A student of the run's family and size; its weights are still to be loaded."""
-    from attar.students import FAMILIES, Standardize
+def _temperature_inside(result: Mapping[str, Any]) -> float:
+    """What the run's own export divides by: 1, unless it was told to calibrate."""
+    return float((result.get("export") or {}).get("temperature", 1.0))
 
-    told = result["student"]
-    family, width, shape = (told.get(key) for key in ("family", "width", "input_shape"))
-    if family not in FAMILIES or width is None or shape is None:
+
+def temperature_of(run: Path, result: Mapping[str, Any]) -> float:
+    """The temperature that a run fitted to its student on validation.
+
+    Raises:
+        AttarError: If there is none.
+    """
+    from attar.export.about import calibration_of
+
+    found = calibration_of(result)
+    if found is None:
         raise AttarError(
-            f"the student of {run} is of no family of Attar's ({told['name']}): name what makes "
-            f"it, attar export module:function --weights {weights} --example ROWS.npy"
+            f"{run} has no temperature: it was written by an older Attar. Go on with the run to "
+            f"have it fitted: attar distill --resume."
         )
-    safe_open = need("safetensors", extra="train", purpose="loading weights").safe_open
-    with safe_open(weights, framework="pt") as file:
-        scaler = Standardize(file.get_tensor("0.mean"), file.get_tensor("0.std"))
-    return FAMILIES[family].model(
-        width, input_shape=tuple(shape), classes=len(result["classes"]), scaler=scaler
-    )
+    if found.get("note"):
+        raise AttarError(f"{run} cannot be calibrated: {found['note']}.")
+    return float(found["temperature"])
 
 
 def _columns_of(run: Path) -> Any:
@@ -105,11 +227,11 @@ def _columns_of(run: Path) -> Any:
     return runtime.load(first).columns if first.exists() else None
 
 
-def _metadata(result: dict[str, Any]) -> dict[str, Any]:
+def _metadata(result: Mapping[str, Any]) -> dict[str, Any]:
     """What the run's own export says about itself."""
-    seed = result["student"]["seed"]
-    runs = result["arms"]["distilled"]["runs"]
-    scores = next(run["test"] for run in runs if run["seed"] == seed)
+    from attar.export.about import chosen_run
+
+    scores = (chosen_run(result) or {})["test"]
     return {
         "verdict": result["verdict"],
         "accuracy": scores["accuracy"],
@@ -120,12 +242,11 @@ def _metadata(result: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _from_object(source: str, weights: Path, example: Path, out: Path) -> Any:
+def _from_object(source: str, weights: Path, example: Path) -> _Student:
     """A module of the user's own, with the weights of a file."""
     from torch import nn
 
     from attar.cli.words import load_object
-    from attar.export import to_onnx
     from attar.export.weights import load_weights
 
     made = load_object(source, "attar export")
@@ -138,4 +259,4 @@ def _from_object(source: str, weights: Path, example: Path, out: Path) -> Any:
         count = model.eval()(rows[:1]).shape[1]
         told = json.dumps([str(place) for place in range(count)])
     names = json.loads(told) if isinstance(told, str) else told
-    return to_onnx(model.eval(), out, example=rows, classes=names)
+    return _Student(model.eval(), rows, names, {"name": source})

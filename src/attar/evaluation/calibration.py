@@ -57,13 +57,15 @@ def fit_temperature(
     check_number(owner, "high", high, low=low)
     logits, labels = _labelled(owner, logits, labels)
     logits = logits - logits.max(dim=1, keepdim=True).values  # what is common cancels
-    right = logits.gather(1, labels[:, None]).mean()
+    right = logits.gather(1, labels[:, None])
+    if bool((right == 0).all()) and bool((logits < 0).any()):
+        return float(low)  # every row is right: the slope below would be 0 by underflow alone
     least, most = 1 / high, 1 / low  # of the inverse temperature, over which it is convex
     at = min(max(1.0, least), most)
     for _ in range(_STEPS):
         probabilities = (at * logits).softmax(dim=1)
         expected = (probabilities * logits).sum(dim=1)
-        slope = float(expected.mean() - right)  # of the mean NLL; it never falls
+        slope = float(expected.mean() - right.mean())  # of the mean NLL; it never falls
         if slope == 0.0:
             break
         if slope < 0:

@@ -54,6 +54,7 @@ def distill(
     smoothing: Sequence[float] | None = None,
     evaluations: int = 10,
     latency_seconds: float = 0.5,
+    calibrate: bool = False,
     split_seed: int = 0,
     out: str | Path | None = None,
     resume: bool = False,
@@ -108,6 +109,9 @@ def distill(
         smoothing: Label smoothing strengths to choose from.
         evaluations: How often a run is validated; the best epoch is chosen there.
         latency_seconds: How long teacher and student are timed at each batch size; 0 does not.
+        calibrate: Ship the student with a temperature inside its graph that was fitted on
+            validation, so that its probabilities say how often it is right; its predictions
+            stay the same. It is fitted and measured for every run in any case.
         split_seed: Of the splits that are made here.
         out: The run folder; one that exists is refused unless ``resume``.
         resume: Go on in ``out``: nothing that was labelled or trained is done again.
@@ -228,6 +232,11 @@ def distill(
                 "validation or test was cut from train here, and the teacher came ready-made: if "
                 "it was trained on these rows, its scores on them are too good, and so is the gap. "
                 "Give test= and validation= rows that it has not seen."
+            )
+        experiment.calibrate = calibrate
+        if calibrate and experiment.calibration is not None and experiment.calibration.note:
+            experiment.warnings.append(
+                f"the student was not calibrated: {experiment.calibration.note}."
             )
 
         def end() -> None:

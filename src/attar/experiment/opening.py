@@ -13,7 +13,14 @@ from torch import Tensor
 
 import attar
 from attar.checks import AttarError
-from attar.evaluation import accuracy, compare, count_macs, predict_logits, scores_from_logits
+from attar.evaluation import (
+    accuracy,
+    calibrate,
+    compare,
+    count_macs,
+    predict_logits,
+    scores_from_logits,
+)
 from attar.experiment.arms import Run, Trainer
 from attar.experiment.keep import command, labelled_answers, members
 from attar.experiment.measure import as_module, time_both
@@ -21,6 +28,7 @@ from attar.experiment.progress import OnProgress, Progress
 from attar.experiment.result import ArmResult, Experiment, Trial, example_tensor
 from attar.export.about import code_fingerprint
 from attar.store import Store
+from attar.types import Data
 
 
 def open_test(
@@ -45,7 +53,11 @@ def open_test(
     for arm, runs in chosen.items():
         logits = torch.stack([predict_logits(run.model, splits.test) for run in runs])
         scores = [scores_from_logits(one, labels, names, teacher_logits=answers) for one in logits]
-        arms[arm] = ArmResult(runs[0].setting, runs, scores, logits)
+        scaled = [
+            calibrate(_asked(run, splits.validation), (one, labels))
+            for run, one in zip(runs, logits, strict=True)
+        ]
+        arms[arm] = ArmResult(runs[0].setting, runs, scores, logits, scaled)
     sizes = _sizes(teacher, size)
     best = max(chosen["distilled"], key=lambda run: run.rank)
     example = example_tensor(splits.train)
@@ -89,6 +101,12 @@ def _labelled(trainer: Trainer, store: Store) -> tuple[Tensor, Tensor]:
     rows = trainer.splits.labelled
     assert rows.labels is not None
     return labelled_answers(store.logits(rows.rows), rows.labels)
+
+
+def _asked(run: Run, data: Data) -> tuple[Tensor, Tensor]:
+    """A student's logits and the labels of labelled rows."""
+    assert data.labels is not None
+    return predict_logits(run.model, data), data.labels
 
 
 def _validation_gap(trainer: Trainer, runs: list[Run], store: Store) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import json
 import tempfile
 from collections.abc import Mapping
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from attar.checks import AttarError
-from attar.evaluation import Comparison, Interval, Latency, Scores
+from attar.evaluation import Calibration, Comparison, Interval, Latency, Scores
 from attar.experiment.arms import Run, Setting
 from attar.experiment.keep import accuracy_interval, contents
 from attar.experiment.summary import cells, markdown, summarise
@@ -45,6 +46,12 @@ class ArmResult:
     runs: list[Run]
     scores: list[Scores]
     logits: Tensor  # (seeds, rows, classes), on test
+    calibrations: list[Calibration] = field(default_factory=list)  # one a seed
+
+    def calibrated(self, name: str) -> float | None:
+        """The mean over seeds of ``nll`` or ``ece`` on test, each run at its own temperature."""
+        values = [found.test["after"][name] for found in self.calibrations]
+        return float(np.mean(values)) if values else None
 
     def mean(self, name: str) -> float:
         """The mean over seeds of one score."""
@@ -81,6 +88,7 @@ class Experiment:
         example: Real training rows, used to prove the parity of an export.
         columns: Of a table, how its columns become numbers.
         exported: What :meth:`save` found when it exported the student.
+        calibrate: Whether the student ships with its temperature inside the graph.
         warnings: What to know before trusting the rest.
         teacher_logits: ``[N, C]``, the teacher's answers on test.
         labelled: The teacher's logits and the labels of labelled training rows (at most 5,000).
@@ -101,6 +109,7 @@ class Experiment:
     example: Tensor | None = None
     columns: list[dict[str, Any]] | None = None
     exported: Export | None = None
+    calibrate: bool = False
     warnings: list[str] = field(default_factory=list)
     teacher_logits: Tensor | None = None
     labelled: tuple[Tensor, Tensor] | None = None
@@ -126,6 +135,12 @@ class Experiment:
         """Parameters of the whole teacher over those of the student; of bytes without any."""
         ratio: float | None = self.facts["sizes"]["compression"]
         return ratio
+
+    @property
+    def calibration(self) -> Calibration | None:
+        """The temperature that was fitted to the student on validation, and what it changes."""
+        found = self.arms["distilled"].calibrations
+        return found[self.chosen] if found else None
 
     def table(self) -> str:
         """The teacher and every arm, mean and spread over the seeds, as Markdown."""
@@ -166,8 +181,11 @@ class Experiment:
                             "seed": run.seed,
                             "validation": dict(run.validation),
                             "test": scores.to_dict(),
+                            **({} if found is None else {"calibration": found.to_dict()}),
                         }
-                        for run, scores in zip(arm.runs, arm.scores, strict=True)
+                        for run, scores, found in itertools.zip_longest(
+                            arm.runs, arm.scores, arm.calibrations
+                        )
                     ],
                 }
                 for name, arm in self.arms.items()
@@ -188,8 +206,13 @@ class Experiment:
             **{name: value for name, value in self.facts.items() if name != "recipe"},
         }
 
-    def export(self, path: str | Path) -> Export:
+    def export(self, path: str | Path, *, calibrate: bool | None = None) -> Export:
         """Write the student as ONNX, with proof on real rows that it says the same.
+
+        Args:
+            path: Where to write; a file that is there is replaced.
+            calibrate: Divide the logits by the temperature that was fitted on validation, inside
+                the graph; by default as the experiment was told.
 
         Raises:
             AttarError: If the student's inputs are not one tensor, or if the exported graph
@@ -209,6 +232,10 @@ class Experiment:
             "teacher": self.teacher_name,
             "rows_tested": scores.rows,
         }
+        wanted = self.calibrate if calibrate is None else calibrate
+        found = self.calibration if wanted else None
+        if found is not None:
+            metadata |= found.test["after"]
         return to_onnx(
             self.student,
             path,
@@ -216,20 +243,24 @@ class Experiment:
             classes=self.test.classes,
             metadata=metadata,
             columns=self.columns,
+            temperature=1.0 if found is None else found.temperature,
         )
 
-    def bundle(self, path: str | Path, *, weights: bool = True) -> Path:
+    def bundle(
+        self, path: str | Path, *, weights: bool = True, calibrate: bool | None = None
+    ) -> Path:
         """Write the student with its schema, scores, verdict and card: a ``.zip``, or a folder.
 
         Args:
             path: A name that ends in ``.zip``, or a folder that is not there yet.
             weights: Put ``student.safetensors`` into it, too.
+            calibrate: As in :meth:`export`.
 
         Raises:
             AttarError: As :meth:`export` and :func:`attar.export.write_bundle`.
         """
         with tempfile.TemporaryDirectory() as scratch:
-            export = self.export(Path(scratch) / "student.onnx")
+            export = self.export(Path(scratch) / "student.onnx", calibrate=calibrate)
             kept = Path(scratch) / "student.safetensors"
             self._save_weights(kept)
             return write_bundle(
@@ -282,7 +313,11 @@ class Experiment:
         return seeds.index(self.student_seed)
 
     def _save_weights(self, path: Path) -> None:
-        metadata = {"name": self.student_name, "classes": json.dumps(self.test.classes)}
+        metadata = {
+            "name": self.student_name,
+            "classes": json.dumps(self.test.classes),
+            **self.facts["recipe"],
+        }
         save_weights(self.student, path, metadata=metadata)
 
     def _right(self, logits: Tensor) -> NDArray[np.bool_]:

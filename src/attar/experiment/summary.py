@@ -154,6 +154,7 @@ def summarise(experiment: Experiment) -> str:
             f"- Times faster at batch 1: {slow / fast:.0f}x at p50 ({fast:.3f} ms against "
             f"{slow:.3f} ms, teacher {e.facts['teacher_runtime']})."
         )
+    lines += _calibration(e)
     if e.exported is not None:
         lines.append(
             f"- Exported: `student.onnx`, {e.exported.bytes:,} bytes; on "
@@ -180,6 +181,25 @@ def _work(sizes: Mapping[str, Any]) -> list[str]:
         return []
     ratio = teacher / student
     return [f"- Times less work: {ratio:.0f}x ({student:,} multiply-adds against {teacher:,})."]
+
+
+def _calibration(e: Experiment) -> list[str]:
+    """What a temperature does to the student, and whether it is all that soft targets did."""
+    found = e.calibration
+    if found is None:
+        return []
+    if found.note is not None:
+        return [f"- Calibration: no temperature could be fitted: {found.note}."]
+    before, after = found.test["before"], found.test["after"]
+    where = "inside the exported graph" if e.calibrate else "not in the export (calibrate=True)"
+    arms = {ARM_NAMES[name]: arm.calibrated("nll") for name, arm in e.arms.items()}
+    each = ", ".join(f"{name} {value:.3f}" for name, value in arms.items() if value is not None)
+    return [
+        f"- Calibration: T = {found.temperature:.3f}, fitted on validation, {where}. On test the "
+        f"student's ECE goes from {100 * before['ece']:.1f} to {100 * after['ece']:.1f} %, its NLL "
+        f"from {before['nll']:.3f} to {after['nll']:.3f}.",
+        f"- NLL of every arm at a temperature of its own: {each}.",
+    ]
 
 
 def _inherited(e: Experiment) -> str:

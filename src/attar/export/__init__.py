@@ -15,7 +15,10 @@ if TYPE_CHECKING:
     from attar.export.aware import quantize_aware
     from attar.export.bundle import Bundle, ModelFile, read_bundle, write_bundle
     from attar.export.onnx import Export, to_onnx
+    from attar.export.program import to_pt2
     from attar.export.quantization import Cost, Quantized, quantize
+    from attar.export.rebuild import load_student
+    from attar.export.serving import to_kserve, to_triton
     from attar.export.weights import load_weights, save_weights
 
 #: Public name -> the module that defines it; all of these need torch.
@@ -23,11 +26,13 @@ _LAZY = {
     "Cost": "attar.export.quantization",
     "Export": "attar.export.onnx",
     "Quantized": "attar.export.quantization",
+    "load_student": "attar.export.rebuild",
     "load_weights": "attar.export.weights",
     "quantize": "attar.export.quantization",
     "quantize_aware": "attar.export.aware",
     "save_weights": "attar.export.weights",
     "to_onnx": "attar.export.onnx",
+    "to_pt2": "attar.export.program",
 }
 
 #: Public name -> the module that defines it; production has these too.
@@ -35,6 +40,8 @@ _PLAIN = {
     "Bundle": "attar.export.bundle",
     "ModelFile": "attar.export.bundle",
     "read_bundle": "attar.export.bundle",
+    "to_kserve": "attar.export.serving",
+    "to_triton": "attar.export.serving",
     "write_bundle": "attar.export.bundle",
 }
 
@@ -44,12 +51,16 @@ __all__ = [
     "Export",
     "ModelFile",
     "Quantized",
+    "load_student",
     "load_weights",
     "quantize",
     "quantize_aware",
     "read_bundle",
     "save_weights",
+    "to_kserve",
     "to_onnx",
+    "to_pt2",
+    "to_triton",
     "write_bundle",
 ]
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import attar
+from attar.checks import AttarError
 
 if TYPE_CHECKING:
     from attar.export.runtime import Student
@@ -71,6 +73,21 @@ def about(
         "verdict": None if result is None else _verdict(told),
         "calibration": calibration_of(told),
     }
+
+
+def result_of(run: Path) -> dict[str, Any]:
+    """The ``result.json`` of a finished run.
+
+    Raises:
+        AttarError: If there is none.
+    """
+    note = run / "result.json"
+    if not note.exists():
+        raise AttarError(
+            f"{run} has no result.json: the run is not finished. attar distill --resume"
+        )
+    result: dict[str, Any] = json.loads(note.read_text("utf-8"))
+    return result
 
 
 def chosen_run(result: Mapping[str, Any]) -> Mapping[str, Any] | None:

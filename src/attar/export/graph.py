@@ -57,7 +57,7 @@ def trace(wrapper: WithProbabilities, example: Tensor) -> Any:
     need("onnxscript", extra="train", purpose="export to ONNX")
     # Not one row: a size of one may be taken for a constant, or broadcast.
     rows = example[:3] if len(example) > 1 else example.repeat(2, *[1] * (example.ndim - 1))
-    with _quiet(), torch.no_grad():
+    with quiet(), torch.no_grad():
         with suppress(Exception):  # whatever stops the tracer, torch.export's word is the last
             return _traced(wrapper, rows)
         try:
@@ -115,7 +115,7 @@ def _captured(wrapper: nn.Module, rows: Tensor) -> Any:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Keep the exporters' progress, warnings and dumps to themselves."""
     logger = logging.getLogger("torch")
     level = logger.level
