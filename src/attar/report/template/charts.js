@@ -168,7 +168,7 @@ drawers.classes = (box, data, name) => {
     const narrow = width < 480;
     const points = data.points.map((p, i) => ({ ...p, place: String(i) }));
     const dots = points.flatMap((p) => ["hard", "distilled", "teacher"].map((key) => ({ place: p.place, key, x: p[key], name: p.name })));
-    const said = (i) => cut(points[i].name, narrow ? 11 : 18);
+    const said = (i) => pinch(points[i].name, narrow ? 11 : 18);
     const [marginLeft, domain] = [20 + widest(points.map((_, i) => said(i))), around(dots.map((p) => p.x))];
     return chart({
       width, height: 50 + 30 * points.length, marginLeft, marginBottom: 34,
@@ -199,7 +199,7 @@ drawers.errors = (box, data, name) => {
       marks: [
         Plot.barX(rows, { x1: 0, x2: "inherited", y: "said", fill: "var(--teacher)" }),
         Plot.barX(rows, { x1: "inherited", x2: "all", y: "said", fill: (d) => colour(d.key), fillOpacity: 0.8 }),
-        Plot.text(rows.filter((r) => r.inherited > 0), { x: "inherited", y: "said", textAnchor: "end", dx: -5, text: (d) => (d.inherited / d3.max(rows, (r) => r.all) > 0.06 ? d.inherited.toFixed(1) : ""), fill: "var(--card)", fontWeight: 650 }),
+        Plot.text(rows.filter((r) => r.inherited > 0), { x: "inherited", y: "said", textAnchor: "end", dx: -5, text: (d) => ((d.inherited / d3.max(rows, (r) => r.all)) * (width - 200) > 34 ? d.inherited.toFixed(1) : ""), fill: "var(--card)", fontWeight: 650 }),
         Plot.text(rows, { x: "all", y: "said", textAnchor: "start", dx: 6, text: (d) => d.all.toFixed(1), fontWeight: 650 }),
         data.teacher === null ? null : Plot.ruleX([data.teacher], { stroke: "var(--teacher)", strokeDasharray: "3 4" }),
         data.teacher === null ? null : Plot.text([data.teacher], { x: (d) => d, frameAnchor: "top", dy: -14, text: (d) => `the teacher makes ${d}`, fill: "var(--teacher)" }),
@@ -218,7 +218,7 @@ drawers.runs = (box, data, name) => {
   const keys = KEYS.filter((key) => data.points.some((p) => p.key === key));
   box.append(legend(keys), area);
   responsive(area, (width) => {
-    const said = (run) => cut(run, width < 480 ? 13 : 28);
+    const said = (run) => pinch(run, width < 480 ? 13 : 28);
     const [marginLeft, domain] = [20 + widest(data.runs.map(said)), around(spread(data.points))];
     return chart({
       width, height: 60 + 44 * data.runs.length, marginLeft, marginBottom: 34,

@@ -43,6 +43,15 @@ function cut(name, length) {
   return signs.length <= length && flat.length <= 4 * length ? flat : `${signs.slice(0, length - 1).join("")}…`;
 }
 
+/** A name cut in its middle: what tells names apart often stands at their end. */
+function pinch(name, length) {
+  const flat = name.replace(/\s+/g, " ");
+  const signs = Array.from(flat.length > 4000 ? `${flat.slice(0, 200)}${flat.slice(-200)}` : flat);
+  if (signs.length <= length) return flat;
+  const head = Math.ceil((length - 1) * 0.6);
+  return `${signs.slice(0, head).join("")}…${signs.slice(signs.length - (length - 1 - head)).join("")}`;
+}
+
 /** How wide the widest of some texts is in a chart, in pixels. */
 function widest(texts, size = 12) {
   const pen = (widest.pen ||= document.createElement("canvas").getContext("2d"));

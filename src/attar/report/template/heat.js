@@ -1,7 +1,7 @@
 // The dark knowledge: two heat maps under one temperature, with a dendrogram and a reading of cells.
 
-/** 32 levels; the square root lifts what is small: 1 % is a tenth of the way. */
-const level = (p) => Math.max(0, Math.min(31, Math.round(31 * Math.sqrt(Math.max(0, p)))));
+/** 32 levels up to `top`; the square root lifts what is small: a hundredth is a tenth of the way. */
+const level = (p, top) => Math.max(0, Math.min(31, Math.round(31 * Math.sqrt(Math.max(0, p) / top))));
 const few = (p) => (p >= 0.0995 ? (100 * p).toFixed(0) : p >= 0.00995 ? (100 * p).toFixed(0) : p >= 0.005 ? "1" : "");
 
 drawers.heat = (box, data, name) => {
@@ -10,6 +10,9 @@ drawers.heat = (box, data, name) => {
   const maps = { teacher: unpack(data.maps.teacher), student: unpack(data.maps.student) };
   let step = data.own;
   const value = (who, row, column) => maps[who].values[(step * size + row) * size + column];
+  // Few classes keep one scale at every T, so that the eye sees probability flow. Of a thousand
+  // none gets much: there the deepest colour is the largest value at this T.
+  const top = () => (data.classes <= size ? 1 : d3.max(["teacher", "student"], (who) => d3.max(maps[who].values.subarray(step * size * size, (step + 1) * size * size))));
   const here = { row: 0, column: Math.min(1, size - 1), on: false };
   const painters = [];
 
@@ -44,33 +47,36 @@ drawers.heat = (box, data, name) => {
   for (const [who, title] of [["teacher", "Teacher"], ["student", "Student, distilled"]]) {
     const area = h("div");
     grid.append(h("div", {}, h("h4", { text: title }), area));
-    const painter = heatMap({ who, size, labels, joins: who === "teacher" ? data.joins : [], value, go, here });
+    const painter = heatMap({ who, size, labels, joins: who === "teacher" ? data.joins : [], value, top, go, here });
     painters.push(painter);
     responsive(area, painter.draw);
   }
-  box.append(grid, live, h("div", { class: "pair" }, readout, ramp()));
+  const scale = ramp();
+  box.append(grid, live, h("div", { class: "pair" }, readout, scale.box));
   if (data.near) box.append(lookup(data, labels, () => step));
   box.append(numbersOf(data, labels, value));
   read(false);
   temperature.listen((now) => {
     step = Math.max(0, data.temperatures.indexOf(now));
     for (const painter of painters) painter.paint();
+    scale.show(top());
     read(false);
     box.dispatchEvent(new CustomEvent("step"));
   });
 };
 
 /** One map; `draw(width)` builds it, `paint()` gives cells their colours, `point()` marks one. */
-function heatMap({ who, size, labels, joins, value, go, here }) {
+function heatMap({ who, size, labels, joins, value, top: deepest, go, here }) {
   let cells = [], texts = [];
   const paint = () => {
+    const most = deepest();
     cells.forEach((cell, place) => {
       const p = value(who, Math.floor(place / size), place % size);
-      cell.setAttribute("class", `cell heat-${level(p)}`);
+      cell.setAttribute("class", `cell heat-${level(p, most)}`);
       cell.setAttribute("data-value", p);
       if (texts.length) {
         texts[place].textContent = few(p);
-        texts[place].setAttribute("class", level(p) > 17 ? "cell-text deep" : "cell-text");
+        texts[place].setAttribute("class", level(p, most) > 17 ? "cell-text deep" : "cell-text");
       }
     });
     point();
@@ -81,8 +87,8 @@ function heatMap({ who, size, labels, joins, value, go, here }) {
   };
   const draw = (width) => {
     const narrow = width < 480;
-    const letters = Math.min(d3.max(labels, (l) => cut(l, 30).length), size > 16 ? 12 : narrow ? 9 : 16);
-    const side = 12 + widest(labels.map((l) => cut(l, letters)), 13);
+    const letters = Math.min(d3.max(labels, (l) => pinch(l, 30).length), size > 16 ? 12 : narrow ? 9 : 16);
+    const side = 12 + widest(labels.map((l) => pinch(l, letters)), 13);
     const tree = joins.length ? (narrow ? 30 : 64) : 0;
     const left = tree + side;
     const unit = Math.max(13, Math.min(62, (width - left - 2) / size)); // below 13 it scrolls
@@ -129,7 +135,7 @@ function names(root, labels, place, { left, top, unit, letters, flat }) {
     ? svg("text", { ...said, x: left + middle, y: top - 10, "text-anchor": "middle" })
     : svg("text", { ...said, "text-anchor": "start", transform: `translate(${left + middle},${top - 6}) rotate(-90)` });
   for (const text of [beside, above]) {
-    text.append(cut(labels[place], letters), svg("title", {}, cut(labels[place], 500)));
+    text.append(pinch(labels[place], letters), svg("title", {}, cut(labels[place], 500)));
     root.append(text);
   }
 }
@@ -154,12 +160,18 @@ function ramp() {
   const bar = h("div", { class: "ramp" });
   for (let i = 0; i < 32; i += 1) bar.append(h("span", { class: `heat-${i}` }));
   const scale = h("div", { class: "ramp-scale" });
-  for (const p of [0, 0.01, 0.1, 0.25, 0.5, 1]) {
-    const tick = h("span", { text: `${100 * p}${p === 1 ? " %" : ""}` });
-    tick.style.left = `${100 * Math.sqrt(p)}%`;
-    scale.append(tick);
-  }
-  return h("div", { class: "ramp-box", role: "img", "aria-label": "Colours: pale is 0 %, deep is 100 %, on a square-root scale" }, bar, scale);
+  const box = h("div", { class: "ramp-box", role: "img" }, bar, scale);
+  const show = (top) => {
+    const written = (p) => `${+(100 * p * top).toPrecision(2)}${p === 1 ? " %" : ""}`;
+    scale.replaceChildren(...[0, 0.01, 0.1, 0.25, 0.5, 1].map((p) => {
+      const tick = h("span", { text: written(p) });
+      tick.style.left = `${100 * Math.sqrt(p)}%`;
+      return tick;
+    }));
+    box.setAttribute("aria-label", `Colours: pale is 0, deep is ${written(1)}, on a square-root scale`);
+  };
+  show(1);
+  return { box, show };
 }
 
 /** Any class of many: what it is taken for. */
@@ -178,9 +190,9 @@ function lookup(data, labels, step) {
     const place = +select.value;
     const start = (step() * near.present.length + place) * wide;
     roomFor(list, near.classes[place].map((c) => data.names[c]));
-    list.replaceChildren(...near.classes[place].map((c, i) => pairOfBars(data.names[c], c === near.present[place], {
-      teacher: maps.teacher.values[start + i], distilled: maps.distilled.values[start + i],
-    })));
+    const pairs = near.classes[place].map((_, i) => ({ teacher: maps.teacher.values[start + i], distilled: maps.distilled.values[start + i] }));
+    const longest = d3.max(pairs, (pair) => Math.max(pair.teacher, pair.distilled));
+    list.replaceChildren(...near.classes[place].map((c, i) => pairOfBars(data.names[c], c === near.present[place], pairs[i], longest)));
   };
   const search = h("input", { class: "field", type: "search", id: "look-search", oninput: () => { fill(search.value.toLowerCase()); show(); } });
   fill("");

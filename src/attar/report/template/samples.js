@@ -13,18 +13,18 @@ function shown(item, names, large) {
 
 /** Room for the longest of the names beside their bars. */
 function roomFor(list, names) {
-  const letters = d3.max(names, (name) => cut(name, 40).length) || 1;
-  list.style.setProperty("--names", `${Math.min(list.clientWidth < 420 ? 5.5 : 10, 1 + 0.55 * letters)}rem`);
+  const letters = d3.max(names, (name) => pinch(name, 26).length) || 1;
+  list.style.setProperty("--names", `${Math.min(list.clientWidth && list.clientWidth < 420 ? 5.5 : 10, 1 + 0.55 * letters)}rem`);
 }
 
 /** A class with a bar of the teacher and a bar of the student. */
-function pairOfBars(name, isTrue, values) {
+function pairOfBars(name, isTrue, values, longest = 1) {
   const bars = Object.entries(values).map(([key, p]) => {
     const bar = h("i");
-    bar.style.width = `${100 * p}%`;
+    bar.style.width = `${(100 * p) / longest}%`;
     return h("div", { class: `bar ${key}`, "data-value": p }, h("div", {}, bar), h("span", {}, h("span", { class: "away", text: `${key}: ` }), percent(p, 1)));
   });
-  return h("li", {}, h("div", { class: isTrue ? "who true" : "who", title: cut(name, 500) }, h("bdi", { text: cut(name, 40) }), isTrue ? h("span", { class: "away", text: " (the true class)" }) : null), ...bars);
+  return h("li", {}, h("div", { class: isTrue ? "who true" : "who", title: cut(name, 500) }, h("bdi", { text: pinch(name, 26) }), isTrue ? h("span", { class: "away", text: " (the true class)" }) : null), ...bars);
 }
 
 drawers.samples = (box, data) => {
@@ -73,8 +73,10 @@ drawers.samples = (box, data) => {
     const [p, q] = [softmax(logits("teacher", current.place), temperature.value), softmax(logits("distilled", current.place), temperature.value)];
     const order = d3.sort(d3.range(classes), (c) => -p[c]).slice(0, 10);
     if (!order.includes(current.label)) order[order.length - 1] = current.label;
+    // Where a thousand classes share, the longest bar is as long as there is room.
+    const longest = classes <= 40 ? 1 : d3.max(order, (c) => Math.max(p[c], q[c]));
     roomFor(bars, order.map((c) => data.names[c]));
-    bars.replaceChildren(...order.map((c) => pairOfBars(data.names[c], c === current.label, { teacher: p[c], distilled: q[c] })));
+    bars.replaceChildren(...order.map((c) => pairOfBars(data.names[c], c === current.label, { teacher: p[c], distilled: q[c] }, longest)));
   }
   choose();
   temperature.listen(paint);
