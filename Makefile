@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: install demo test test-slow browser lint check format clean bench-verdict bench-step-cost bench-mnist bench-demo bench-demo-setting pages
+.PHONY: install demo test test-slow browser lint check format clean bench-verdict bench-step-cost bench-mnist bench-demo bench-demo-setting pages images
 
 install: $(STAMP)
 
@@ -58,6 +58,12 @@ bench-demo-setting: $(STAMP)
 # The result pages of the docs and the README's table, made from the committed results.
 pages: $(STAMP)
 	$(BIN)/python benchmarks/pages.py
+
+# The pictures of the README, from the page of a fresh demo.
+images: $(STAMP) browser
+	rm -rf runs/images/demo
+	$(BIN)/attar demo --out runs/images/demo
+	$(BIN)/python docs/images/take.py runs/images/demo
 
 bench-mnist: $(STAMP)
 	$(BIN)/python benchmarks/mnist/run.py

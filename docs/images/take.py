@@ -24,6 +24,7 @@ PICTURES = {
 
 
 def main(run: str) -> None:
+    """Draw the page of a run folder and keep the pictures beside this file."""
     with tempfile.TemporaryDirectory() as scratch, sync_playwright() as play:
         page_file = write_page(run, Path(scratch) / "report.html")
         browser = play.chromium.launch(
