@@ -10,7 +10,7 @@ import pytest
 from scipy import stats
 
 from attar import AttarError
-from attar.evaluation import bootstrap_ratio, crossed_interval
+from attar.evaluation import binomial_interval, bootstrap_ratio, crossed_interval
 from attar.evaluation.intervals import mean_squares
 
 
@@ -210,3 +210,16 @@ def test_the_bootstrap_repeats_itself_and_depends_on_its_seed(table):
 def test_a_gap_that_may_be_zero_has_no_ratio():
     gap = np.array([[1.0, 1.0, 1.0]] * 11 + [[-1.0, -1.0, -1.0]] * 10)
     assert bootstrap_ratio(np.ones_like(gap), gap, draws=500, seed=0) is None
+
+
+@pytest.mark.parametrize(("hits", "rows"), [(0, 10), (3, 7), (695, 719), (719, 719)])
+def test_a_share_has_the_interval_of_wilson(hits, rows):
+    expected = stats.binomtest(hits, rows).proportion_ci(0.9, method="wilson")
+    interval = binomial_interval(hits, rows, level=0.9)
+    assert (interval.low, interval.high) == pytest.approx((expected.low, expected.high), abs=1e-12)
+    assert interval.mean == hits / rows
+
+
+def test_a_share_of_more_than_all_is_refused():
+    with pytest.raises(AttarError, match="'hits' parameter of binomial_interval"):
+        binomial_interval(8, 7)

@@ -383,5 +383,14 @@ def test_a_figure_of_its_own_is_a_page(files, opened, tmp_path):
     path = tmp_path / "figure.html"
     path.write_text(figure.html(), "utf-8")
     seen = opened(path)
-    assert seen.said == []
     assert seen.page.locator(".cell").count() == 200
+    slide(seen.page, 2)
+    assert seen.page.text_content("#t-now") == "T = 2"
+    notebook = tmp_path / "notebook.html"  # a frame, as notebooks show it
+    notebook.write_text(f"<meta charset='utf-8'>{figure._repr_html_()}", "utf-8")
+    context = seen.context.new_page()
+    context.goto(notebook.as_uri())
+    frame = context.frame_locator("iframe")
+    frame.locator(".cell").first.wait_for()
+    assert frame.locator(".cell").count() == 200
+    assert seen.said == []

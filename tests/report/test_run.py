@@ -30,8 +30,6 @@ def test_a_folder_and_the_experiment_that_left_it_are_the_same_run(real):
     assert here.members == there.members
     np.testing.assert_array_equal(here.teacher_logits, there.teacher_logits)
     np.testing.assert_array_equal(here.student_logits, there.student_logits)
-    # Pages differ by the name alone, and the folder has its ONNX file.
-    assert page(here).replace("experiment", "")[:200] == page(there).replace("digits", "")[:200]
 
 
 def test_the_folder_holds_what_the_teacher_said(real):

@@ -120,10 +120,11 @@ def _p50(model: Model) -> float | None:
 
 def learnt(run: Run) -> list[dict[str, str]]:
     """What each arm learnt from, in a sentence."""
-    labelled = whole(run.told["rows"]["labelled"].count())
+    count = run.told["rows"]["labelled"].count()
+    labelled = "" if count is None else f"{count:,} "
     unlabelled = run.told["rows"]["unlabelled"].count() or 0
     says = {
-        "hard": f"the {labelled} labels alone, without a teacher",
+        "hard": f"the {labelled}labels alone, without a teacher",
         "smoothed": "the same labels, made a little less sure of themselves: shows what plain "
         "regularisation gives",
         "pseudo": f"the teacher's best guess as the label, also of the {whole(unlabelled)} rows "
@@ -145,7 +146,8 @@ def setting(run: Run) -> str:
         count = told[key].count()
         if count is not None:
             words.append(f"{count:,} {called}")
-    return " · ".join([*words, f"{len(run.arms['distilled'].seeds)} seeds"])
+    seeds = len(run.arms["distilled"].seeds)
+    return " · ".join([*words, "1 seed" if seeds == 1 else f"{seeds} seeds"])
 
 
 def table(run: Run) -> dict[str, Any]:

@@ -5,7 +5,7 @@ const share = { tickFormat: (v) => `${+(100 * v).toFixed(1)} %`, grid: true, lab
 /** Room around numbers, so that nothing sits on the edge. */
 function around(values, pad = 0.08) {
   const [low, high] = d3.extent(values.filter((v) => v !== null && v !== undefined));
-  const room = (high - low || 0.02) * pad;
+  const room = Math.max((high - low) * pad, 0.01 - (high - low) / 2); // two points at least
   return [low - room, Math.min(high + room, high <= 1 ? Math.max(high, 1) : Infinity)];
 }
 
