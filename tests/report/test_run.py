@@ -166,3 +166,16 @@ def test_parts_are_read_by_name(make_run):
     assert "result.json" in parts
     assert "answers/teacher.npy" in set(parts)
     assert parts.get("../../etc/passwd") is None
+
+
+def test_the_page_stays_small_whatever_the_folder_holds(make_run):
+    folder = make_run(
+        classes=[f"{i} {'x' * 9_990}" for i in range(300)],
+        rows=600,
+        samples={"kind": "text", "texts": ["y" * 50_000] * 40},
+        pictures=np.zeros((40, 3, 256, 256), np.uint8),
+    )
+    record = {"step": 1, "loss": 0.123456789, "validation": {"accuracy": 0.5, "nll": 0.5}}
+    curves = [{"arm": "hard", "seed": 0, "records": [record] * 3_000}] * 40
+    (folder / "curves.json").write_text(json.dumps(curves), "utf-8")
+    assert len(page(folder)) < 6_000_000

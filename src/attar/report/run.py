@@ -173,6 +173,12 @@ class Run:
             raise AttarError(f"report: {name} must be finite. Got NaN or infinity; save it again.")
         return cast("NDArray[np.float32]", found)
 
+    @cached_property
+    def names(self) -> list[str]:
+        """The class names for the page's script, cut so that all of them stay small together."""
+        limit = max(40, min(500, 400_000 // len(self.classes)))
+        return [n if len(n) <= limit else f"{n[: limit - 1]}…" for n in self.classes]
+
     @property
     def temperature(self) -> float | None:
         """Of the distilled arm."""

@@ -15,6 +15,8 @@ from attar.report.run import Floats, Run, as_run
 MOST_CLASSES = 32
 #: Neighbours that are kept for each class where the map does not show all of them.
 NEIGHBOURS = 8
+#: Beyond this many classes no means are taken: a table of them all would fill the memory.
+MOST_MEANS = 4_096
 
 
 def dark_knowledge(source: Any) -> Figure | None:
@@ -28,11 +30,12 @@ def dark_knowledge(source: Any) -> Figure | None:
         source: What :func:`attar.report.as_run` takes.
 
     Returns:
-        The figure; None where the run does not keep the teacher's answers.
+        The figure; None where the run does not keep the teacher's answers, or has more than
+        4,096 classes.
     """
     run = as_run(source)
     teacher, student, labels = run.teacher_logits, run.student_logits, run.labels
-    if teacher is None or student is None or labels is None:
+    if teacher is None or student is None or labels is None or len(run.classes) > MOST_MEANS:
         return None
     every = soft.thinned(*teacher.shape)
     teacher, student, labels = teacher[every], student[every], labels[every]
@@ -55,7 +58,7 @@ def dark_knowledge(source: Any) -> Figure | None:
             if near is not None:
                 lists[who].append(np.take_along_axis(means[present], near, axis=1))
     data: dict[str, Any] = {
-        "names": list(run.classes),
+        "names": run.names,
         "order": order.classes,
         "joins": [list(join) for join in order.joins],
         "temperatures": temperatures,
@@ -119,7 +122,8 @@ def _neighbours(means: Floats, present: NDArray[np.int64]) -> NDArray[np.int64]:
     """For each present class itself, then the classes of the largest mean probability."""
     ranked = means[present].copy()
     ranked[np.arange(len(present)), present] = 2.0
-    found: NDArray[np.int64] = np.argsort(-ranked, axis=1, kind="stable")[:, : NEIGHBOURS + 1]
+    count = 1 + max(2, min(NEIGHBOURS, 9_000 // len(present)))  # some 2 MB of numbers at most
+    found: NDArray[np.int64] = np.argsort(-ranked, axis=1, kind="stable")[:, :count]
     return found
 
 

@@ -78,7 +78,7 @@ def samples(source: Any) -> Figure | None:
         )
         + ".",
         data={
-            "names": list(run.classes),
+            "names": run.names,
             "kind": node["kind"].text(),
             "items": items,
             "tags": TAGS,
@@ -118,7 +118,7 @@ def disagreements(source: Any) -> Figure | None:
             for c in cards[:4]
         )
         + ".",
-        data={"names": list(names), "kind": every.data["kind"], "items": cards},
+        data={"names": run.names, "kind": every.data["kind"], "items": cards},
         head=["test row", "true class", "teacher says", "student says", "divergence, nats"],
         rows=[
             [

@@ -9,8 +9,8 @@ from attar.report.figures.accuracy import arm_label
 from attar.report.parts import Node
 from attar.report.run import ARMS, Run, as_run
 
-#: At most so many curves and points a curve are drawn.
-CURVES, POINTS = 400, 400
+#: At most so many curves, and points of all curves together, are drawn.
+CURVES, POINTS = 400, 40_000
 
 
 def training_curves(source: Any) -> Figure | None:
@@ -59,14 +59,17 @@ def _series(run: Run) -> list[dict[str, Any]]:
     if "curves.json" not in run.parts:
         return []
     found = []
-    for curve in Node(run.parts["curves.json"], "curves.json", "curves").list()[:CURVES]:
+    curves = Node(run.parts["curves.json"], "curves.json", "curves").list()[:CURVES]
+    most = max(20, POINTS // max(1, len(curves)))
+    for curve in curves:
         arm = curve["arm"].text()
         if arm not in run.arms:
             continue
         records = curve["records"].list()
-        # Validations are rare and precious: thin out the plain records alone.
-        step = -(-len(records) // POINTS)
+        # Validations are rare and precious: plain records are thinned out first.
+        step = -(-len(records) // most)
         kept = [r for i, r in enumerate(records) if i % step == 0 or r["validation"]]
+        kept = kept[:: -(-len(kept) // (2 * most))]
         found.append(
             {
                 "arm": arm,
