@@ -216,20 +216,19 @@ def latency(run: Run) -> dict[str, Any] | None:
         for who, model in (("student", run.student), ("teacher", run.teacher)):
             timing = (model.latency or {}).get(size)
             if timing is not None:
-                through = "onnxruntime" if who == "student" else (runtime or "")
+                through = "onnxruntime" if who == "student" else runtime
                 one = 1000 * size / timing[0] if timing[0] else None
                 rows.append(
                     [
-                        who,
+                        who if through is None else f"{who}, {through}",
                         whole(size),
                         f"{timing[0]:.3f}",
                         f"{timing[1]:.3f}",
                         whole(one),
-                        through,
                     ]
                 )
     return {
-        "head": ["", "rows a call", "p50 ms", "p99 ms", "rows a second", "through"],
+        "head": ["", "rows a call", "p50 ms", "p99 ms", "rows a second"],
         "rows": rows,
     }
 

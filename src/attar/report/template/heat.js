@@ -76,7 +76,7 @@ function heatMap({ who, size, labels, joins, value, top: deepest, go, here }) {
       cell.setAttribute("data-value", p);
       if (texts.length) {
         texts[place].textContent = few(p);
-        texts[place].setAttribute("class", level(p, most) > 17 ? "cell-text deep" : "cell-text");
+        texts[place].setAttribute("class", level(p, most) > 14 ? "cell-text deep" : "cell-text");
       }
     });
     point();
@@ -91,9 +91,10 @@ function heatMap({ who, size, labels, joins, value, top: deepest, go, here }) {
     const side = 12 + widest(labels.map((l) => pinch(l, letters)), 13);
     const tree = joins.length ? (narrow ? 30 : 64) : 0;
     const left = tree + side;
-    const unit = Math.max(13, Math.min(62, (width - left - 2) / size)); // below 13 it scrolls
+    const unit = Math.max(13, Math.min(size > 6 ? 62 : 96, (width - left - 2) / size)); // below 13 it scrolls
     const all = Math.max(width, Math.ceil(left + unit * size + 2));
-    const top = letters <= 3 && unit > 18 ? 22 : side;
+    const flat = widest(labels.map((l) => pinch(l, letters)), 13) + 4 <= unit;
+    const top = flat ? 22 : side;
     const root = svg("svg", { viewBox: `0 0 ${all} ${top + unit * size + 2}`, width: all, height: top + unit * size + 2, "aria-hidden": "true", class: unit < 14 ? "dense" : "" });
     cells = []; texts = [];
     const written = size <= 12 && unit >= 19;
@@ -108,7 +109,7 @@ function heatMap({ who, size, labels, joins, value, top: deepest, go, here }) {
         texts.push(text);
         root.append(text);
       }
-      names(root, labels, row, { left, top, unit, letters, flat: top === 22 });
+      names(root, labels, row, { left, top, unit, letters, flat });
     }
     if (tree) root.append(dendrogram(joins, size, { tree, top, unit }));
     const over = (event) => {
