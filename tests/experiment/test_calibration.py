@@ -13,7 +13,7 @@ from sklearn.linear_model import LogisticRegression
 import attar
 from attar.data import ArrayData, split
 from attar.evaluation import ece, fit_temperature, nll, predict_logits
-from attar.export import runtime
+from attar.export import quantize, read_bundle, runtime
 from attar.students import mlp
 
 
@@ -130,6 +130,22 @@ def test_without_asking_the_file_is_not_scaled_and_the_scores_are_there(parts, t
     assert asked.temperature == experiment.calibration.temperature
 
 
+def test_an_int8_file_of_a_calibrated_student_stays_calibrated(parts, calibrated, tmp_path):
+    experiment, folder = calibrated
+    quantize(
+        folder / "student.onnx",
+        tmp_path / "int8.onnx",
+        train=parts[0],
+        validation=parts[1],
+        max_drop=100,
+        seconds=0,
+    )
+    small, rows = runtime.load(tmp_path / "int8.onnx"), parts[2].inputs
+    assert small.temperature == experiment.calibration.temperature
+    exact = runtime.load(folder / "student.onnx")
+    assert np.abs(small.predict_proba(rows) - exact.predict_proba(rows)).mean() < 0.05
+
+
 def test_where_every_validation_row_is_right_nothing_is_scaled_and_a_warning_says_so(tmp_path):
     X = np.repeat(np.eye(3, dtype=np.float32) * 9, 40, axis=0)
     X += np.random.default_rng(0).normal(scale=0.1, size=X.shape).astype(np.float32)
@@ -141,4 +157,6 @@ def test_where_every_validation_row_is_right_nothing_is_scaled_and_a_warning_say
     (warning,) = [text for text in experiment.warnings if "not calibrated" in text]
     assert "all 36 validation rows are right" in warning
     assert "no temperature could be fitted" in experiment.summary()
-    assert runtime.load(experiment.export(tmp_path / "s.onnx").path).temperature == 1
+    bundle = read_bundle(experiment.bundle(tmp_path / "x.zip"))
+    assert bundle.load().temperature == 1
+    assert "No temperature could be fitted" in bundle.files["README.md"].decode()

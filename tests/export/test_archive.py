@@ -156,6 +156,13 @@ def test_what_swells_is_refused_while_it_is_read(tmp_path, monkeypatch):
         _ = [found.read(f"x{i}", most=2**19) for i in range(40)]
 
 
+def test_what_shrinks_too_well_is_written_so_that_it_can_be_read(tmp_path):
+    zeros = {"model.onnx": bytes(4 * 2**20), "README.md": b"x"}  # a student of zeros
+    write_zip("test", tmp_path / "x.zip", zeros)
+    found = open_files(tmp_path / "x.zip")
+    assert found.read("model.onnx", most=2**30) == zeros["model.onnx"]
+
+
 def test_the_absolute_bound_counts_what_comes_out(tmp_path, monkeypatch):
     monkeypatch.setattr(archive, "MOST_BYTES", 2**20)
     path = zip_of(tmp_path, ("noise", os.urandom(3 * 2**20), 0))

@@ -104,6 +104,8 @@ def test_it_tells_the_scores_of_every_arm(experiment, zipped):
         for score in ("accuracy", "nll", "ece", "agreement"):
             assert told["mean"][score] == pytest.approx(arm.mean(score))
             assert told["standard_deviation"][score] == pytest.approx(arm.spread(score))
+        for score in ("nll", "ece"):
+            assert told["calibrated"][score] == pytest.approx(arm.calibrated(score))
     kept = experiment.arms["distilled"].scores[experiment.chosen]
     assert scores["student"]["accuracy"] == kept.accuracy
     assert scores["teacher"]["nll"] == experiment.teacher.nll

@@ -127,6 +127,7 @@ def _scores(result: Mapping[str, Any]) -> dict[str, Any]:
             "standard_deviation": {name: _deviation(some) for name, some in numbers.items()}
             if len(tests) > 1
             else None,
+            "calibrated": _calibrated(told["runs"]),
         }
     kept = chosen_run(result)
     return {
@@ -136,6 +137,14 @@ def _scores(result: Mapping[str, Any]) -> dict[str, Any]:
         "latency": result.get("latency"),
         "sizes": result.get("sizes"),
     }
+
+
+def _calibrated(runs: Sequence[Mapping[str, Any]]) -> dict[str, float] | None:
+    """Mean NLL and ECE on test, each run at the temperature that was fitted to it."""
+    after = [run["calibration"]["test"]["after"] for run in runs if "calibration" in run]
+    if len(after) < len(runs):
+        return None
+    return {name: sum(one[name] for one in after) / len(after) for name in ("nll", "ece")}
 
 
 def _deviation(values: Sequence[float]) -> float:

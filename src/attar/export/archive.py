@@ -172,14 +172,22 @@ def open_files(path: Path) -> Files:
 
 def write_zip(owner: str, path: Path, files: Mapping[str, bytes]) -> None:
     """Write files as one zip, whole or not at all; the same files give the same bytes."""
+    data = _zipped(files, zipfile.ZIP_DEFLATED)
+    whole = sum(map(len, files.values()))
+    if whole > max(ALWAYS, MOST_RATIO * len(data)):  # weights of zeros, say: it would be refused
+        data = _zipped(files, zipfile.ZIP_STORED)
+    write_whole(owner, path, data)
+
+
+def _zipped(files: Mapping[str, bytes], packing: int) -> bytes:
     buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+    with zipfile.ZipFile(buffer, "w") as archive:
         for name, data in files.items():
             info = zipfile.ZipInfo(name)  # dated 1980: when it was written says nothing
             info.external_attr = (stat.S_IFREG | 0o644) << 16
-            info.compress_type = zipfile.ZIP_DEFLATED
+            info.compress_type = packing
             archive.writestr(info, data)
-    write_whole(owner, path, buffer.getvalue())
+    return buffer.getvalue()
 
 
 def write_folder(owner: str, path: Path, files: Mapping[str, bytes]) -> None:

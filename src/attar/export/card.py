@@ -145,6 +145,8 @@ def _calibration(manifest: Mapping[str, Any]) -> list[str]:
     found = manifest["calibration"]
     if found is None or "test" not in found:
         return []
+    if found.get("note"):
+        return [f"No temperature could be fitted: {found['note']}."]
     inside = manifest["models"][0]["temperature"] not in (None, 1)
     before, after = found["test"]["before"], found["test"]["after"]
     state = (
@@ -152,10 +154,17 @@ def _calibration(manifest: Mapping[str, Any]) -> list[str]:
         if inside
         else "is not applied in this file"
     )
+    arms = (manifest["scores"] or {}).get("arms", {})
+    each = ", ".join(
+        f"{_ARMS.get(name, name)} {arm['calibrated']['nll']:.3f}"
+        for name, arm in sorted(arms.items(), key=lambda item: _place(item[0]))
+        if arm.get("calibrated")
+    )
     return [
         f"A temperature of {found['temperature']:.3f}, fitted on validation, {state}. On test it "
         f"changes ECE from {100 * before['ece']:.1f} to {100 * after['ece']:.1f} % and NLL from "
         f"{before['nll']:.3f} to {after['nll']:.3f}; the predicted classes stay the same."
+        + (f" NLL of each arm at a temperature of its own: {each}." if each else "")
     ]
 
 
