@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: install demo test test-slow browser lint check format clean bench-verdict bench-step-cost bench-mnist bench-demo bench-demo-setting pages images
+.PHONY: install demo test test-slow browser lint check format clean bench-verdict bench-step-cost bench-mnist bench-demo bench-demo-setting bench-deploy pages images
 
 install: $(STAMP)
 
@@ -64,6 +64,9 @@ images: $(STAMP) browser
 	rm -rf runs/images/demo
 	$(BIN)/attar demo --out runs/images/demo
 	$(BIN)/python docs/images/take.py runs/images/demo
+
+bench-deploy: $(STAMP)
+	$(BIN)/python benchmarks/deploy/run.py
 
 bench-mnist: $(STAMP)
 	$(BIN)/python benchmarks/mnist/run.py

@@ -14,13 +14,16 @@ import typer
 
 import attar
 from attar.checks import AttarError
+from attar.cli.bench import bench
 from attar.cli.bundle import bundle
+from attar.cli.cascade import cascade
 from attar.cli.demo import demo
 from attar.cli.distill import distill
 from attar.cli.evaluate import evaluate
 from attar.cli.export import export
 from attar.cli.label import label
 from attar.cli.predict import predict
+from attar.cli.quantize import quantize
 from attar.cli.report import compare, report
 
 #: Errors of every kind end with this; argparse and typer use it too.
@@ -37,7 +40,20 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-_COMMANDS = (demo, distill, label, evaluate, report, compare, export, bundle, predict)
+_COMMANDS = (
+    demo,
+    distill,
+    label,
+    evaluate,
+    report,
+    compare,
+    export,
+    bundle,
+    quantize,
+    cascade,
+    bench,
+    predict,
+)
 for command in _COMMANDS:
     app.command()(command)
 

@@ -13,6 +13,7 @@ from attar.checks import need
 
 if TYPE_CHECKING:
     from attar.export.aware import quantize_aware
+    from attar.export.benching import Bench, bench
     from attar.export.bundle import Bundle, ModelFile, read_bundle, write_bundle
     from attar.export.onnx import Export, to_onnx
     from attar.export.program import to_pt2
@@ -23,10 +24,12 @@ if TYPE_CHECKING:
 
 #: Public name -> the module that defines it; all of these need torch.
 _LAZY = {
+    "Bench": "attar.export.benching",
     "Cost": "attar.export.quantization",
     "Export": "attar.export.onnx",
     "Quantized": "attar.export.quantization",
     "load_student": "attar.export.rebuild",
+    "bench": "attar.export.benching",
     "load_weights": "attar.export.weights",
     "quantize": "attar.export.quantization",
     "quantize_aware": "attar.export.aware",
@@ -46,11 +49,13 @@ _PLAIN = {
 }
 
 __all__ = [
+    "Bench",
     "Bundle",
     "Cost",
     "Export",
     "ModelFile",
     "Quantized",
+    "bench",
     "load_student",
     "load_weights",
     "quantize",

@@ -1,0 +1,163 @@
+"""The tables of this benchmark, made from its results.json.
+
+python benchmarks/deploy/tables.py
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).parent
+
+WAYS = {
+    "teacher_torch": "teacher: PyTorch",
+    "teacher": "teacher: ONNX Runtime",
+    "torch": "PyTorch, eager",
+    "compile": "PyTorch, `torch.compile`",
+    "openvino": "OpenVINO, float32",
+    "fp32": "ONNX Runtime, float32",
+    "float16": "ONNX Runtime, float16 weights",
+    "dynamic": "ONNX Runtime, int8 dynamic",
+    "static": "ONNX Runtime, int8 static",
+    "qat": "ONNX Runtime, int8 trained with rounding",
+}
+SCORED = ("teacher", "fp32", "float16", "dynamic", "static", "qat")
+TITLES = {"mnist": "MNIST", "digits": "Digits", "quick": "A miniature"}
+
+
+def markdown(results: dict[str, Any]) -> str:
+    """Goals first, then a table a student, then the cascade."""
+    figures = results["figures"]
+    parts = [
+        part
+        for part in dict.fromkeys(row["part"] for row in results["rows"])
+        if part not in ("cascade", "overhead", "goal")
+    ]
+    lines = ["# Shipping a student", "", *_goals(figures, parts), ""]
+    for part in parts:
+        lines += [*_student(figures, part), ""]
+    lines += [*_cascade(results), "", *_overhead(figures), ""]
+    return "\n".join(lines)
+
+
+def _goals(figures: dict[str, float], parts: list[str]) -> list[str]:
+    """What was hoped for, and what came, for every student."""
+    lines = ["| goal | " + " | ".join(map(_short, parts)) + " |"]
+    lines.append("|:--|" + "--:|" * len(parts))
+
+    def row(text: str, values: list[tuple[str, bool]]) -> str:
+        cells = [f"{value} {'met' if met else '**not met**'}" for value, met in values]
+        return f"| {text} | " + " | ".join(cells) + " |"
+
+    for way, text in (("torch", "PyTorch eager"), ("teacher", "the teacher, ONNX Runtime")):
+        goal = figures[f"goal_{way}_over_fp32"]
+        found = [figures[f"{part}_{way}_over_fp32_b1"] for part in parts]
+        lines.append(
+            row(f"{text} takes {goal:g} times as long", [(f"{x:.1f}", x >= goal) for x in found])
+        )
+    most = figures["goal_int8_drop_points"]
+    least = figures["goal_int8_agreement"]
+    for kind in ("static", "dynamic", "qat"):
+        drops = [figures[f"{part}_{kind}_test_drop_points"] for part in parts]
+        lines.append(
+            row(
+                f"{WAYS[kind].removeprefix('ONNX Runtime, ')} costs at most {most:g} points",
+                [(f"{drop:+.2f}", round(drop, 6) <= most) for drop in drops],
+            )
+        )
+        agree = [figures[f"{part}_{kind}_agreement_with_fp32"] for part in parts]
+        lines.append(
+            row(
+                f"... agrees with float32 on {100 * least:g} %",
+                [(f"{100 * share:.2f} %", share >= least) for share in agree],
+            )
+        )
+    return lines
+
+
+def _short(part: str) -> str:
+    name = next(task for task in TITLES if part.startswith(task))
+    return f"{TITLES[name]}, {part.removeprefix(name)} smaller"
+
+
+def _student(figures: dict[str, float], part: str) -> list[str]:
+    """Every way to run one student."""
+    whole = figures[f"{part}_teacher_parameters"]
+    lines = [
+        f"## {_short(part)}",
+        "",
+        f"{figures[f'{part}_parameters']:,.0f} parameters against {whole:,.0f} of the ensemble.",
+        "",
+        "| | p50 µs, batch 1 | p99 µs | over float32 | rows a second, batch 64 | bytes | "
+        "accuracy % | agrees with float32 % |",
+        "|:--|--:|--:|--:|--:|--:|--:|--:|",
+    ]
+    for way, title in WAYS.items():
+        if f"{part}_{way}_b1_p50_us" not in figures:
+            continue
+        ratio = "1"
+        if way != "fp32":
+            key = f"{part}_{way}_over_fp32_b1"
+            ratio = (
+                f"{figures[key]:.2f} ({figures[f'{key}_p10']:.2f} to {figures[f'{key}_p90']:.2f})"
+            )
+        scored = ["", "", ""]
+        if way in SCORED:
+            scored = [
+                f"{figures[f'{part}_{way}_bytes']:,.0f}",
+                f"{100 * figures[f'{part}_{way}_accuracy']:.2f}",
+                f"{100 * figures[f'{part}_{way}_agreement_with_fp32']:.2f}",
+            ]
+        lines.append(
+            f"| {title} | {figures[f'{part}_{way}_b1_p50_us']:.1f} | "
+            f"{figures[f'{part}_{way}_b1_p99_us']:.1f} | {ratio} | "
+            f"{figures[f'{part}_{way}_b64_rows_a_second']:,.0f} | " + " | ".join(scored) + " |"
+        )
+    return lines
+
+
+def _cascade(results: dict[str, Any]) -> list[str]:
+    """Both goals for both students."""
+    lines = [
+        "## The cascade",
+        "",
+        "| student | goal | shown on validation | teacher calls, test % | accuracy, test % | "
+        "student alone | teacher | kept, test % | mean µs | p99 µs | faster than the teacher |",
+        "|:--|:--|:--|--:|--:|--:|--:|--:|--:|--:|--:|",
+    ]
+    for row in results["rows"]:
+        if row["part"] != "cascade":
+            continue
+        lines.append(
+            f"| {row['student']} smaller | {row['goal']} | {'yes' if row['met'] else '**no**'} | "
+            f"{100 * row['test_share']:.2f} | {100 * row['test_accuracy']:.2f} | "
+            f"{100 * row['test_student_accuracy']:.2f} | "
+            f"{100 * row['test_teacher_accuracy']:.2f} | {100 * row['test_kept']:.2f} | "
+            f"{row['mean_us']:.0f} | {row['p99_us']:.0f} | "
+            f"{row['teacher_mean_over_cascade_mean']:.1f} times |"
+        )
+    return lines
+
+
+def _overhead(figures: dict[str, float]) -> list[str]:
+    adds = "overhead_predict_adds_us"
+    return [
+        "## What `predict` adds",
+        "",
+        f"To a bare `InferenceSession.run` of {figures['overhead_bare_us']:.1f} µs (MLP "
+        f"64-32-32-10, one row) `predict` adds {figures[adds]:.1f} µs "
+        f"({figures[f'{adds}_p10']:.1f} to {figures[f'{adds}_p90']:.1f}), its checks of shape, "
+        f"dtype and NaN included; the goal was {figures['goal_predict_overhead_us']:g}.",
+    ]
+
+
+def main() -> None:
+    """Write the tables again."""
+    results = json.loads((HERE / "results.json").read_text("utf-8"))
+    (HERE / "results.md").write_text(markdown(results), "utf-8")
+
+
+if __name__ == "__main__":
+    main()
