@@ -10,6 +10,20 @@ from __future__ import annotations
 from attar import needs_torch  # noqa: F401
 from attar.store.asking import answers_fingerprint
 from attar.store.label import label, label_shard
-from attar.store.reader import Store, is_store
+from attar.store.layer import Damage
+from attar.store.merge import merge, prune
+from attar.store.reader import Store
+from attar.store.repair import Repaired, damage, repair
 
-__all__ = ["Store", "answers_fingerprint", "is_store", "label", "label_shard"]
+__all__ = [
+    "Damage",
+    "Repaired",
+    "Store",
+    "answers_fingerprint",
+    "damage",
+    "label",
+    "label_shard",
+    "merge",
+    "prune",
+    "repair",
+]

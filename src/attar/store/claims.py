@@ -12,6 +12,7 @@ from attar.checks import AttarError
 from attar.store import folder, layout, rows
 from attar.store.asking import Asker
 from attar.store.description import Description, Inputs, Source, numbered
+from attar.store.encodings import Encoding
 from attar.store.places import Place
 from attar.store.wish import Wish
 
@@ -33,9 +34,10 @@ def claim_layer(place: Place, asker: Asker, wish: Wish) -> Description:
     others = folder.descriptions(place)
     there = next((about for about in others if about.name == name), None)
     if there is None:
-        _refuse_contradiction(place, others, source, inputs, asker)
+        classes = tuple(asker.data.classes) or None
+        refuse_contradiction(place, others, source, inputs, classes, asker.rows)
         there = _begin(place, asker, wish, source, inputs)
-    _refuse_another(place, there, wish, inputs)
+    refuse_another(place, there, wish, inputs)
     if there.data.views <= 1 and inputs.transforms and not there.data.transforms:
         data = dataclasses.replace(there.data, transforms=inputs.transforms)
         there = folder.write_description(place, dataclasses.replace(there, data=data))
@@ -59,22 +61,36 @@ def _begin(place: Place, asker: Asker, wish: Wish, source: Source, inputs: Input
     return folder.write_description(place, about, new=True)
 
 
-def _refuse_another(place: Place, there: Description, wish: Wish, inputs: Inputs) -> None:
+def refuse_another(place: Place, there: Description, wish: Wish | Encoding, inputs: Inputs) -> None:
+    """Raise if a layer keeps its rows in another way, or has other views, than is wanted."""
     differences = []
-    if wish.refuses(there.encoding):
-        differences.append(f"the dtype ({_named(there)} there; {wish} here)")
+    granted = isinstance(wish, Wish) and not wish.refuses(there.encoding)
+    if not granted and there.encoding != wish:
+        wanted = wish if isinstance(wish, Wish) else _named(wish)
+        differences.append(f"the dtype ({_named(there.encoding)} there; {wanted} here)")
     if inputs.transforms and there.data.transforms not in ("", inputs.transforms):
         differences.append(f"the views ({there.data.transforms} there; {inputs.transforms} here)")
     _refuse(place, differences)
 
 
-def _refuse_contradiction(
+def refuse_contradiction(
     place: Place,
     others: list[Description],
     source: Source,
     inputs: Inputs,
-    asker: Asker,
+    classes: tuple[str, ...] | None,
+    numbers: NDArray[np.int64],
 ) -> None:
+    """Raise if a layer of this teacher and data cannot stand beside the others.
+
+    Args:
+        place: A store.
+        others: What is in it.
+        source: The teacher.
+        inputs: The data.
+        classes: The names of its classes; None if they are not known.
+        numbers: Its row numbers, rising.
+    """
     for other in others:
         if other.teacher.name == source.name and other.teacher.fingerprint != source.fingerprint:
             _refuse(
@@ -84,10 +100,10 @@ def _refuse_contradiction(
                     f"{source.name}, {source.fingerprint[:12]} here)"
                 ],
             )
-        if asker.data.classes and other.classes != tuple(asker.data.classes):
+        if classes is not None and other.classes != classes:
             _refuse(place, [f"the classes ({_few(other.classes)} there)"])
         same = other.teacher.fingerprint == source.fingerprint
-        if same and _overlap(place, other, asker.rows):
+        if same and _overlap(place, other, numbers):
             _refuse(
                 place,
                 [
@@ -120,8 +136,8 @@ def _overlap(place: Place, other: Description, here: NDArray[np.int64]) -> bool:
     return bool(np.isin(here, there, assume_unique=True).any())
 
 
-def _named(about: Description) -> str:
-    said = about.encoding.to_json()
+def _named(encoding: Encoding) -> str:
+    said = encoding.to_json()
     others = ", ".join(f"{field}={value}" for field, value in said.items() if field != "name")
     return f"{said['name']}, {others}" if others else str(said["name"])
 

@@ -47,11 +47,14 @@ def claim(place: Place) -> None:
     place.write(layout.MARK, [_MARK], new=True)
 
 
-def mend_mark(place: Place) -> bool:
-    """Write the file that says what the folder is again, if it is damaged."""
-    if place.read(layout.MARK, description.JSON_LIMIT) == _MARK:
-        return False
-    return place.write(layout.MARK, [_MARK])
+def mark_is_sound(place: Place) -> bool:
+    """Whether the file that says what the folder is, is what it must be."""
+    return place.read(layout.MARK, description.JSON_LIMIT) == _MARK
+
+
+def write_mark(place: Place) -> None:
+    """Write that file again."""
+    place.write(layout.MARK, [_MARK])
 
 
 def layer_names(place: Place) -> list[str]:
@@ -100,6 +103,13 @@ def descriptions(place: Place) -> list[Description]:
                 f"them in two stores."
             )
     return found
+
+
+def settle_copy(place: Place, layer: str) -> None:
+    """Make the copy of a description say what the description says: a kill may come between."""
+    data = place.read(f"{layer}/{layout.LAYER}", description.JSON_LIMIT)
+    if data is not None and data != place.read(f"{layer}/{layout.COPY}", description.JSON_LIMIT):
+        place.write(f"{layer}/{layout.COPY}", [data])
 
 
 def write_description(place: Place, about: Description, *, new: bool = False) -> Description:

@@ -178,39 +178,13 @@ class Layer:
         return np.concatenate(
             [
                 np.fromfile(
-                    self.place.local(f"{self.name}/{span}{layout.ANSWERS}"),
+                    self.place.local(layout.answers_name(self.name, span)),
                     dtype=sealed.SUM,
                     offset=(span.stop - span.start) * size,
                 )
                 for span in self.geometry.spans(range(self.views))
             ]
         )
-
-    def damage(self) -> list[Damage]:
-        """Read everything, and name what is not what was written."""
-        found = []
-        if self.about.data.start is None:
-            name = f"{self.name}/{layout.ROWS}"
-            raw = np.fromfile(self.place.local(name), dtype=np.uint8)
-            found = [Damage(name, b) for b in rows.damage(raw, self.about.data.count, self.name)]
-        for span in self.geometry.spans(range(self.views)):
-            name = f"{self.name}/{span}{layout.ANSWERS}"
-            found += self.damage_in(span, np.memmap(self.place.local(name), np.uint8, "r"))
-        return found
-
-    def damage_in(self, span: Span, data: NDArray[np.uint8]) -> list[Damage]:
-        """What is damaged in the bytes of a file of answers."""
-        name = f"{self.name}/{span}{layout.ANSWERS}"
-        block = self.geometry.block_bytes
-        payload, sums = sealed.split(data, (span.stop - span.start) * self.geometry.record)
-        return [self.damage_of(span, b) for b in sealed.damaged(payload, sums, block, name)]
-
-    def damage_of(self, span: Span, block: int) -> Damage:
-        """This block of this file, as a damage."""
-        start = span.start + (block << self.geometry.block_shift)
-        stop = min(start + self.geometry.block_rows, span.stop)
-        name = f"{self.name}/{span}{layout.ANSWERS}"
-        return Damage(name, block, Span(span.view, start, stop))
 
 
 class Memory:
@@ -253,7 +227,7 @@ class Memory:
         view, inside = divmod(at, self._view_slot)
         segment = inside // self._file_slot
         span = geometry.span(view, segment)
-        name = f"{layer.name}/{span}{layout.ANSWERS}"
+        name = layout.answers_name(layer.name, span)
         begin = (view * self._view_slot + segment * self._file_slot) * geometry.record
         sums = self._sums.get((view, segment))
         if sums is None:
@@ -262,9 +236,10 @@ class Memory:
         payload = self._stretch.bytes[begin : begin + (span.stop - span.start) * geometry.record]
         number = (inside - segment * self._file_slot) >> self._shift
         if sealed.damaged(payload, sums, geometry.block_bytes, name, [number]):
+            damage = Damage(name, number, geometry.block_span(span, number))
             raise AttarError(
-                f"Store: {layer.damage_of(span, number)} in {layer.place.address} is not what was "
-                f"written. `attar store repair` asks the teacher for these rows again."
+                f"Store: {damage} in {layer.place.address} is not what was written. "
+                f"`attar store repair` asks the teacher for these rows again."
             )
         self._checked[block] = True
         self._left -= 1

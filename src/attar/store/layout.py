@@ -60,6 +60,11 @@ def layer_name(teacher: str, data: str) -> str:
     return hashlib.blake2b(text, digest_size=12).hexdigest()
 
 
+def answers_name(layer: str, span: Span) -> str:
+    """The file that holds these rows, within the store."""
+    return f"{layer}/{span}{ANSWERS}"
+
+
 def is_layer_name(name: str) -> bool:
     """Whether a folder of this name can be a layer."""
     return _LAYER_NAME.fullmatch(name) is not None
@@ -135,6 +140,11 @@ class Geometry:
     def spans(self, views: range) -> Iterator[Span]:
         """What all files of answers of these views cover, in order."""
         return (self.span(view, index) for view in views for index in range(self.segments))
+
+    def block_span(self, span: Span, block: int) -> Span:
+        """The rows of one block of a file of answers."""
+        start = span.start + (block << self.block_shift)
+        return Span(span.view, start, min(start + self.block_rows, span.stop))
 
     def file_size(self, count: int) -> int:
         """The bytes of a file of ``count`` records."""

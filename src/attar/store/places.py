@@ -263,8 +263,8 @@ def _write_new(path: Path, pieces: Pieces) -> bool:
     if path.exists():
         return False
     whole = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.new.tmp")
-    write_whole("label", whole, lambda file: _put(file, pieces))
     try:
+        write_whole("label", whole, lambda file: _put(file, pieces))
         os.link(whole, path)  # unlike a rename, it fails where the name is taken
     except FileExistsError:
         return False

@@ -14,11 +14,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from attar.checks import AttarError
-from attar.store import description, folder, layout
+from attar.store import description, folder
 from attar.store.asking import identity
 from attar.store.encodings import Encoding
 from attar.store.layer import Layer
 from attar.store.places import place_of
+from attar.store.repair import damage
 from attar.types import VIEW, Data
 
 
@@ -159,7 +160,8 @@ class Store:
         Raises:
             AttarError: If a block is not what was written; all of them are named.
         """
-        found = [damage for layer in self.layers for damage in layer.damage()]
+        names = {layer.name for layer in self.layers}
+        found = [one for one in damage(self.path) if one.file.split("/")[0] in names]
         if found:
             shown = "; ".join(map(str, found[:5])) + ("; ..." if len(found) > 5 else "")
             raise AttarError(
@@ -272,9 +274,3 @@ class Store:
 def _reopen(path: str | Path, names: Sequence[str]) -> Store:
     store = Store.open(path)
     return Store(path, [layer for layer in store.layers if layer.name in names])
-
-
-def is_store(path: str | Path) -> bool:
-    """Whether a folder is a store, finished or not, of this or another version."""
-    here = Path(path)
-    return (here / layout.MARK).is_file() or (here / "manifest.json").is_file()

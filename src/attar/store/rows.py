@@ -77,6 +77,11 @@ def pack(rows: NDArray[np.int64], layer: str) -> list[memoryview]:
     return sealed.seal(payload, _geometry(len(rows)).block_bytes, f"{layer}/rows")
 
 
+def block_bytes(count: int) -> int:
+    """The bytes of a block of that file."""
+    return _geometry(count).block_bytes
+
+
 def file_size(count: int) -> int:
     """The bytes of that file."""
     return _geometry(count).file_size(count)

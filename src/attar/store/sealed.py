@@ -79,6 +79,11 @@ def damaged(
     return found
 
 
+def split_by_size(data: NDArray[np.uint8], block: int) -> tuple[NDArray[np.uint8], NDArray[Any]]:
+    """The same, of a file whose length is all that is known."""
+    return split(data, len(data) - SUM.itemsize * blocks(len(data), block + SUM.itemsize))
+
+
 def split(data: NDArray[np.uint8], payload: int) -> tuple[NDArray[np.uint8], NDArray[Any]]:
     """Payload and checksums of the bytes of a whole file."""
     return data[:payload], np.frombuffer(data[payload:].tobytes(), dtype=SUM)

@@ -153,6 +153,7 @@ class LayerWriter:
             # And look again: another writer may have finished more in the meantime.
             self.about = folder.write_description(self.place, about.with_views(views))
         self.about = about
+        folder.settle_copy(self.place, self.name)
         self._tidy()
         return about
 
