@@ -124,7 +124,7 @@ def clock(count: int, seed: int, shards: int) -> None:
         while waiting:
             children = [(start(folder, pause=0.002, shard=shard), shard) for shard in waiting]
             if kills < count:
-                time.sleep(random_.uniform(0.0, 0.06))
+                time.sleep(random_.uniform(0.0, 0.15))
                 for child, _ in random_.sample(children, random_.randint(1, len(children))):
                     os.kill(child, signal.SIGKILL)
             ended = [(killed(child), shard) for child, shard in children]

@@ -47,4 +47,4 @@ def test_a_handful_of_kills_at_random_moments(tmp_path: Path, form: str) -> None
 def test_two_hundred_kills_at_random_moments(tmp_path: Path, form: str) -> None:
     kills, stores = run(tmp_path, form, 200, 1)
     assert kills >= 200
-    assert stores >= 5
+    assert stores >= 1

@@ -25,6 +25,7 @@ from attar.cli.label import label
 from attar.cli.predict import predict
 from attar.cli.quantize import quantize
 from attar.cli.report import compare, report
+from attar.cli.store import app as store
 
 #: Errors of every kind end with this; argparse and typer use it too.
 FAILED = 2
@@ -56,6 +57,7 @@ _COMMANDS = (
 )
 for command in _COMMANDS:
     app.command()(command)
+app.add_typer(store, name="store")
 
 
 def _show_version(wanted: bool) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +18,7 @@ from attar.cli.teachers import TEACHER_FORMS, TeacherWord, as_one, recipe_of
 
 def label(
     data: DataWord,
-    out: Annotated[Path, typer.Option(help="The folder of the store.")],
+    out: Annotated[str, typer.Option(help="The folder of the store, or an address of fsspec.")],
     teacher: Teachers = None,
     trust: Trust = None,
     label: Label = None,
@@ -47,11 +48,18 @@ def label(
         float | None, typer.Option(help="What --top-k auto may lose, in nats: 0.001.")
     ] = None,
     batch_size: Annotated[int, typer.Option(help="Rows of one question.", min=1)] = 256,
+    shard: Annotated[
+        str,
+        typer.Option(
+            metavar="I/N", help="One of N shares, 1/N to N/N, each by a process of its own."
+        ),
+    ] = "",
 ) -> None:
     """Keep a teacher's soft targets in a store. Called again, it goes on where it stopped."""
     from attar.cli import show
 
     data_form(data, "the data")
+    share = _share(shard)
     words = [TeacherWord.of(word) for word in teacher or ()]
     if not words:
         raise AttarError(f"attar label needs a --teacher: {TEACHER_FORMS}.")
@@ -62,19 +70,22 @@ def label(
     rows = reading.read(data, "the data", labels=labels)
     asked = as_one(words, trust or [], rows, folds=folds)
     # From when, and from which row on, the teacher was asked; None until that is known.
-    first = None if out.exists() else (time.perf_counter(), 0)
+    first = None if Path(out).exists() else (time.perf_counter(), 0)
+    done, total = 0, 0
     with show.Reporter() as reporter:
         tell = reporter.counter("label", "The teacher answers")
 
-        def progress(done: int, total: int) -> None:
-            nonlocal first
+        def progress(now: int, of: int) -> None:
+            nonlocal first, done, total
+            done, total = now, of
             first = first or (time.perf_counter(), done)
             tell(done, total)
 
-        made = store.label(
+        made = store.label_shard(
             asked,
             rows,
             out,
+            shard=share,
             dtype=dtype,
             top_k=int(top_k) if top_k is not None and top_k.isdecimal() else top_k,  # type: ignore[arg-type]
             sample=sample,
@@ -83,10 +94,20 @@ def label(
             batch_size=batch_size,
             progress=progress,
         )
-    line = f"{len(made):,} rows in {out}"
+    if made is None:
+        line = f"share {shard} is done, {out} is not finished: other shares are still to come"
+    else:
+        line = f"{len(made):,} rows in {out}"
     if first is None:
-        line += ", which was finished already"
-    elif len(made) > first[1]:
-        pace = (len(made) - first[1]) / (time.perf_counter() - first[0])
-        line += f", {pace:,.0f} rows/s"
+        line += ", which was finished already" if made is not None else ""
+    elif done > first[1]:
+        line += f", {(done - first[1]) / (time.perf_counter() - first[0]):,.0f} rows/s"
     show.console().print(line, soft_wrap=True)
+
+
+def _share(word: str) -> tuple[int, int]:
+    """``"3/16"`` -> ``(2, 16)``; without a word, everything."""
+    match = re.fullmatch(r"(\d+)/(\d+)", word or "1/1")
+    if match is None or not 1 <= int(match[1]) <= int(match[2]):
+        raise AttarError(f"--shard must be I/N with I from 1 to N, 3/16 say. Got {word}.")
+    return int(match[1]) - 1, int(match[2])

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from attar import needs_torch  # noqa: F401
 from attar.store.asking import answers_fingerprint
+from attar.store.contents import Content, contents
 from attar.store.label import label, label_shard
 from attar.store.layer import Damage
 from attar.store.merge import merge, prune
@@ -16,10 +17,12 @@ from attar.store.reader import Store
 from attar.store.repair import Repaired, damage, repair
 
 __all__ = [
+    "Content",
     "Damage",
     "Repaired",
     "Store",
     "answers_fingerprint",
+    "contents",
     "damage",
     "label",
     "label_shard",

@@ -1,0 +1,155 @@
+"""`attar store`: what is in a store, whether it is whole, and what to do where it is not."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Annotated, Any
+
+import typer
+
+from attar.checks import AttarError, need
+from attar.cli.inputs import data_form
+from attar.cli.options import Label, Labels, Size, Teachers, Trust
+from attar.cli.teachers import TeacherWord, as_one, recipe_of
+
+app = typer.Typer(help="Look after a store of soft targets.", no_args_is_help=True)
+
+StoreWord = Annotated[
+    str, typer.Argument(metavar="STORE", help="The folder of a store, or an address of fsspec.")
+]
+
+
+def _store() -> Any:
+    need("torch", extra="train", purpose="attar store")
+    from attar import store
+
+    return store
+
+
+@app.command()
+def info(store: StoreWord) -> None:
+    """Say who was asked about what, and how it is kept."""
+    from attar.cli import show
+
+    found = _store().contents(store)
+    rows = []
+    for one in found:
+        teacher, encoding = one.about.teacher, one.about.encoding.to_json()
+        name = encoding.pop("name")
+        more = ", ".join(f"{key}={value}" for key, value in encoding.items())
+        rows.append(
+            [
+                teacher.name if teacher.verified else f"{teacher.name} (unverified)",
+                f"{one.rows:,}",
+                f"{one.views:,}" + (f" (+ {one.begun:,} rows)" if one.begun else ""),
+                f"{name} ({more})" if more else name,
+                f"{one.record:,}",
+                _size(one.size),
+            ]
+        )
+    page = show.console()
+    head = ["teacher", "rows", "views", "kept as", "bytes a row", "in all"]
+    page.print(show.table(head, rows))
+    for one in found:
+        for what, told in (("pass", one.about.asked), ("fidelity", one.about.fidelity)):
+            if told:
+                said = ", ".join(f"{key} {value}" for key, value in told.items())
+                page.print(f"{one.about.teacher.name}, {what}: {said}", soft_wrap=True)
+
+
+@app.command()
+def verify(store: StoreWord) -> None:
+    """Read everything and compare it with its checksums."""
+    from attar.cli import show
+
+    found = _store().damage(store)
+    if found:
+        for one in found:
+            show.console().print(str(one), soft_wrap=True)
+        raise AttarError(
+            f"{len(found)} damaged in {store}; mend it: attar store repair {store} DATA "
+            f"--teacher TEACHER"
+        )
+    inputs = sum(one.rows * one.views for one in _store().contents(store))
+    show.console().print(f"{inputs:,} inputs in {store}, all as they were written")
+
+
+@app.command()
+def repair(
+    store: StoreWord,
+    data: Annotated[
+        str, typer.Argument(help="What was labelled then; without it, descriptions alone.")
+    ] = "",
+    teacher: Teachers = None,
+    trust: Trust = None,
+    label: Label = None,
+    labels: Labels = None,
+    size: Size = None,
+    folds: Annotated[int, typer.Option(help="As when it was labelled.")] = 0,
+    batch_size: Annotated[int, typer.Option(help="As when it was labelled.", min=1)] = 256,
+) -> None:
+    """Ask the teacher again for the damaged rows, and for nothing else."""
+    from attar.cli import show
+
+    words = [TeacherWord.of(word) for word in teacher or ()]
+    if bool(words) != bool(data):
+        raise AttarError("attar store repair needs both the data and the --teacher, or neither.")
+    made = _store()
+    if words:
+        data_form(data, "the data")
+        reading = replace(recipe_of(words), label=label, size=size)
+        rows = reading.read(data, "the data", labels=labels)
+        asked = as_one(words, trust or [], rows, folds=folds)
+        done = made.repair(store, asked, rows, batch_size=batch_size)
+    else:
+        done = made.repair(store)
+    for one in done.mended:
+        show.console().print(f"mended: {one}", soft_wrap=True)
+    if done.left:
+        raise AttarError(
+            f"still damaged: {'; '.join(map(str, done.left[:5]))}. Repair it with the teacher "
+            f"that said it, and the data that it was about."
+        )
+    show.console().print(f"{store} is whole", soft_wrap=True)
+
+
+@app.command()
+def merge(
+    out: Annotated[str, typer.Argument(help="A store, or a folder that does not exist yet.")],
+    stores: Annotated[list[str], typer.Argument(help="What to copy from.")],
+) -> None:
+    """Put several stores into one: teachers, rows, views, shares of one job."""
+    from attar.cli import show
+
+    _store().merge(out, stores)
+    found = _store().contents(out)
+    inputs = sum(one.rows * one.views for one in found)
+    line = f"{inputs:,} inputs in {out}"
+    if any(one.begun for one in found):
+        line += f", and {sum(one.begun for one in found):,} in views that are not finished"
+    show.console().print(line, soft_wrap=True)
+
+
+@app.command()
+def prune(
+    store: StoreWord,
+    teacher: Annotated[
+        list[str] | None, typer.Option(help="A teacher, by its name, whose answers go.")
+    ] = None,
+    views: Annotated[int | None, typer.Option(help="Keep so many views.", min=1)] = None,
+    unfinished: Annotated[
+        bool, typer.Option("--unfinished", help="Also what belongs to no finished view.")
+    ] = False,
+) -> None:
+    """Remove what is no longer wanted, and what killed writers left behind."""
+    from attar.cli import show
+
+    gone = _store().prune(store, teachers=teacher or (), views=views, unfinished=unfinished)
+    show.console().print(f"{_size(gone)} removed from {store}", soft_wrap=True)
+
+
+def _size(count: float) -> str:
+    units = ["bytes", "kB", "MB", "GB", "TB"]
+    while count >= 1000 and len(units) > 1:
+        count, units = count / 1000, units[1:]
+    return f"{count:,.0f} bytes" if units[0] == "bytes" else f"{count:,.1f} {units[0]}"

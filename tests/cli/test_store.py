@@ -1,0 +1,118 @@
+"""`attar store`, and `attar label --shard`."""
+
+from __future__ import annotations
+
+import io
+from contextlib import redirect_stderr, redirect_stdout
+
+import numpy as np
+import pytest
+import torch
+
+from attar.cli import main
+from attar.store import Store
+
+
+def attar(*words):
+    """Exit code, stdout and stderr of one command line."""
+    out, err = io.StringIO(), io.StringIO()
+    with redirect_stdout(out), redirect_stderr(err):
+        code = main([str(word) for word in words])
+    return code, out.getvalue(), err.getvalue()
+
+
+@pytest.fixture
+def work(tmp_path, monkeypatch):
+    """A working directory with rows and two teachers."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "shop.py").write_text(
+        "def near(x):\n    return x * 10\ndef far(x):\n    return x * 20\n"
+    )
+    np.savez("rows.npz", X=np.arange(64.0).reshape(32, 2))
+    return tmp_path
+
+
+def label(out, *words, teacher="shop:near"):
+    return attar("label", "rows.npz", "--teacher", teacher, "--out", out, "--batch-size", 4, *words)
+
+
+def test_shares_make_one_store(work):
+    code, out, err = label("s", "--shard", "2/3")
+    assert (code, err.splitlines()[-1:]) == (0, ["The teacher answers (4 of 10)"]), err
+    assert out.startswith("share 2/3 is done, s is not finished: other shares are still to come")
+    code, out, _ = attar("store", "info", "s")
+    assert code == 0
+    assert "0 (+ 10 rows)" in out
+    assert label("s", "--shard", "3/3")[0] == 0
+    code, out, err = label("s", "--shard", "1/3")
+    assert code == 0, err
+    assert out.startswith("32 rows in s, ")
+    assert Store.open("s").logits(torch.arange(32)).flatten().tolist() == [
+        10.0 * x for x in range(64)
+    ]
+    code, out, _ = label("s", "--shard", "1/3")
+    assert out == "32 rows in s, which was finished already\n"
+    for word in ("0/3", "4/3", "3", "a/b", "1/0"):
+        code, _, err = label("s", "--shard", word)
+        assert code == 2
+        assert "--shard must be I/N with I from 1 to N" in err
+
+
+def test_what_is_in_a_store_is_said(work):
+    label("s")
+    label("s", "--dtype", "float16", teacher="shop:far")
+    code, out, err = attar("store", "info", "s")
+    assert code == 0, err
+    far, near = (line.replace("│", " ").split() for line in out.splitlines()[2:4])
+    assert far[:6] == ["far", "(unverified)", "32", "1", "float16", "4"]
+    assert near[:6] == ["near", "(unverified)", "32", "1", "float32", "8"]
+
+
+def test_damage_is_named_and_mended(work):
+    label("s")
+    code, out, _ = attar("store", "verify", "s")
+    assert (code, out) == (0, "32 inputs in s, all as they were written\n")
+    (path,) = (work / "s").glob("*/*.answers")
+    raw = bytearray(path.read_bytes())
+    raw[9] ^= 1
+    path.write_bytes(raw)
+    code, out, err = attar("store", "verify", "s")
+    assert code == 2
+    assert "block 0 of" in out
+    assert "1 damaged in s; mend it: attar store repair s DATA --teacher TEACHER" in err
+    code, out, err = attar("store", "repair", "s")
+    assert code == 2
+    assert "still damaged: block 0 of" in err
+    code, _, err = attar("store", "repair", "s", "rows.npz")
+    assert "needs both the data and the --teacher" in err
+    code, out, err = attar("store", "repair", "s", "rows.npz", "--teacher", "shop:near")
+    assert code == 0, err
+    assert out.splitlines()[0].startswith("mended: block 0 of")
+    assert out.splitlines()[1] == "s is whole"
+    assert attar("store", "verify", "s")[0] == 0
+
+
+def test_stores_are_merged_and_pruned(work):
+    label("a", "--shard", "1/2")
+    label("b", "--shard", "2/2")
+    label("c", teacher="shop:far")
+    code, out, err = attar("store", "merge", "all", "a", "c")
+    assert code == 0, err
+    assert out == "32 inputs in all, and 16 in views that are not finished\n"
+    code, out, err = attar("store", "merge", "all", "a", "b", "c")
+    assert out == "64 inputs in all\n"
+    code, out, err = attar("store", "prune", "all", "--teacher", "far")
+    assert code == 0, err
+    assert out.endswith("removed from all\n")
+    assert Store.open("all").teachers == ("near",)
+    code, _, err = attar("store", "prune", "all", "--teacher", "far")
+    assert code == 2
+    assert "Got 'far'" in err
+
+
+def test_a_folder_that_is_no_store_is_said_to_be_none(work):
+    for command in ("info", "verify", "repair", "prune"):
+        code, _, err = attar("store", command, "nowhere")
+        assert code == 2
+        assert err.startswith("attar: Store: nowhere is no store"), err
