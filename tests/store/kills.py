@@ -20,9 +20,6 @@ from attar.data import ArrayData, Views, shift
 from attar.store import label, label_shard, layout, writer
 from attar.types import Batch, Outputs
 
-writer.PART_SECONDS = writer.PART_SHARE = 0.0  # a part a batch
-layout.BLOCK_BYTES, layout.SEGMENT_BYTES = 64, 256  # four rows a block, sixteen a file
-BASE = Path(sys.argv[1])
 IMAGES = torch.rand(20, 1, 4, 4, generator=torch.Generator().manual_seed(0))
 ROWS = ArrayData(IMAGES, classes=["a", "b", "c", "d"], views=Views([shift(1)], 2, seed=0))
 left = 0
@@ -61,11 +58,6 @@ class Teacher:
         return Outputs(batch.inputs[:, 0, 0] * 3)
 
 
-# A kill leaves what was written in the system's hands: the disk itself need not be waited for.
-os.fsync = counted(lambda _: None)
-os.replace, os.unlink, os.rmdir, os.link = map(counted, (os.replace, os.unlink, os.rmdir, os.link))
-
-
 def start(folder: Path, *, kill_at: int = 0, pause: float = 0.0, shard=(0, 1)) -> int:
     """A child that labels; it kills itself at its ``kill_at``-th event."""
     global left
@@ -97,29 +89,24 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in found}
 
 
-assert not killed(start(BASE / "whole"))
-WHOLE = contents(BASE / "whole")
-assert len(WHOLE) == 1 + 2 + 4, sorted(WHOLE)
-
-
-def points(step: int) -> None:
+def points(base: Path, whole: dict[str, bytes], step: int) -> None:
     point = 1
-    while killed(start(BASE / f"at{point}", kill_at=point)):
-        assert not killed(start(BASE / f"at{point}"))
-        assert contents(BASE / f"at{point}") == WHOLE, point
+    while killed(start(base / f"at{point}", kill_at=point)):
+        assert not killed(start(base / f"at{point}"))
+        assert contents(base / f"at{point}") == whole, point
         point += step
     times = 0
-    while killed(start(BASE / "often", kill_at=9)):  # killed again and again
+    while killed(start(base / "often", kill_at=9)):  # killed again and again
         times += 1
-    assert contents(BASE / "often") == WHOLE
+    assert contents(base / "often") == whole
     print(point - step, times)
 
 
-def clock(count: int, seed: int, shards: int) -> None:
+def clock(base: Path, whole: dict[str, bytes], count: int, seed: int, shards: int) -> None:
     random_ = random.Random(seed)
     kills = stores = 0
     while kills < count:
-        folder = BASE / f"clock{stores}"
+        folder = base / f"clock{stores}"
         waiting = [(index, shards) for index in range(shards)]
         while waiting:
             children = [(start(folder, pause=0.002, shard=shard), shard) for shard in waiting]
@@ -130,12 +117,27 @@ def clock(count: int, seed: int, shards: int) -> None:
             ended = [(killed(child), shard) for child, shard in children]
             waiting = [shard for was_killed, shard in ended if was_killed]
             kills += len(waiting)
-        assert contents(folder) == WHOLE, (stores, sorted(contents(folder)))
+        assert contents(folder) == whole, (stores, sorted(contents(folder)))
         stores += 1
     print(kills, stores)
 
 
-if sys.argv[2] == "points":
-    points(int(sys.argv[3]))
-else:
-    clock(int(sys.argv[3]), int(sys.argv[4]), 2 if sys.argv[2] == "pair" else 1)
+def main(base: Path, form: str, *numbers: int) -> None:
+    """One of the three forms."""
+    writer.PART_SECONDS = writer.PART_SHARE = 0.0  # a part a batch
+    layout.BLOCK_BYTES, layout.SEGMENT_BYTES = 64, 256  # four rows a block, sixteen a file
+    # A kill leaves what was written in the system's hands: the disk itself is not waited for.
+    os.fsync = counted(lambda _: None)
+    for name in ("replace", "unlink", "rmdir", "link"):
+        setattr(os, name, counted(getattr(os, name)))
+    assert not killed(start(base / "whole"))
+    whole = contents(base / "whole")
+    assert len(whole) == 1 + 2 + 4, sorted(whole)
+    if form == "points":
+        points(base, whole, *numbers)
+    else:
+        clock(base, whole, *numbers, shards=2 if form == "pair" else 1)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), sys.argv[2], *map(int, sys.argv[3:]))
