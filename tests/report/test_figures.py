@@ -177,3 +177,20 @@ def test_the_vendored_library_is_the_one_that_is_named(make_run):
     whole = page(make_run())
     assert "Permission to use, copy, modify" in whole
     assert "https://" not in whole.replace(text.decode(), "")
+
+
+def test_the_cascade_is_drawn_from_what_was_chosen(make_run):
+    folder = make_run()
+    choice = evaluation.choose_threshold(
+        np.array([[2.0, 0.0], [0.5, 0.0], [0.0, 3.0], [0.2, 0.0]] * 50),
+        np.array([[2.0, 0.0], [0.0, 2.0], [0.0, 3.0], [0.0, 1.0]] * 50),
+        np.array([0, 1, 1, 1] * 50),
+        keep=0.99,
+    )
+    (folder / "cascade.json").write_text(json.dumps(choice.to_dict()), "utf-8")
+    figure = figures.cascade(folder)
+    points = figure.data["points"]
+    assert points[0]["accuracy"] == 0.5  # the student alone is right on two rows of four
+    assert figure.data["chosen"]["accuracy"] == choice.accuracy
+    assert figure.data["teacher"] == 1.0
+    assert f"The goal, {'met' if choice.met else 'not met'}: " in figure.caption

@@ -152,7 +152,10 @@ def cascade(source: Any) -> Figure | None:
         return None
     chosen = node["chosen"]
     share, accuracy = chosen["share"].number(0, 1), chosen["accuracy"].number(0, 1)
-    threshold, goal = chosen["threshold"].number(), node["goal"].text() or ""
+    threshold, goal = chosen["threshold"].number(), (node["goal"].text() or "").rstrip(".")
+    if goal:
+        met = {True: ", met", False: ", not met", None: ""}[node["met"].flag()]
+        goal = f"The goal{met}: {goal}."
     told = ""
     if share is not None and accuracy is not None:
         told = f"At the chosen threshold the teacher answers {percent(share)} of the rows and "
@@ -171,7 +174,8 @@ def cascade(source: Any) -> Figure | None:
             if share is None or accuracy is None
             else {"share": share, "accuracy": accuracy, "threshold": threshold},
             "goal": goal,
-            "teacher": run.teacher.accuracy.mean if run.teacher.accuracy else None,
+            # Of the rows of the curve, which are not the test rows.
+            "teacher": node["teacher_accuracy"].number(0, 1),
         },
         head=["rows that the teacher answers", "accuracy"],
         rows=[[percent(s), percent(a, 2)] for s, a in _some(curve, 21)],
