@@ -40,6 +40,8 @@ LEAST_ROUNDS = 7
 #: Calls in a turn, so that a turn of the small shapes takes milliseconds.
 CALLS = {(256, 10): 20, (4096, 100): 2}
 
+PEERS = ("formula", "compiled", "torchdistill", "modelopt")
+
 #: glibc keeps what is freed instead of giving it back: the heap stays warm.
 WARM = {
     "MALLOC_MMAP_THRESHOLD_": str(2**34),
@@ -47,6 +49,9 @@ WARM = {
     "MALLOC_TOP_PAD_": str(2**30),
 }
 ALLOCATORS: dict[str, dict[str, str]] = {"default": {}, "warm": WARM}
+
+#: For the measurement of memory: every large tensor goes back to the system when it is freed.
+GIVEN_BACK = {"MALLOC_MMAP_THRESHOLD_": str(2**16)}
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 
@@ -167,6 +172,7 @@ def errors(shape: tuple[int, int]) -> dict[str, float]:
     log_q = (exact / TEMPERATURE).log_softmax(dim=1)
     expected = TEMPERATURE**2 * (log_p.exp() * (log_p - log_q)).sum(dim=1)
     expected.mean().backward()
+    expected = expected.detach()
     values = kl(student, teacher, temperature=TEMPERATURE).detach().double()
     gradient = step(ours, student, teacher).double()
     assert exact.grad is not None
@@ -176,21 +182,27 @@ def errors(shape: tuple[int, int]) -> dict[str, float]:
     }
 
 
+def checks() -> list[dict[str, Any]]:
+    """Memory and errors of the large shapes."""
+    found = []
+    for rows, classes in SHAPES[:4]:
+        peaks = {f"{name}_peak": peak for name, peak in memory((rows, classes)).items()}
+        exact = errors((min(rows, 64), classes))
+        found.append({"rows": rows, "classes": classes, **peaks, **exact})
+    return found
+
+
 def child(allocator: str, seconds: float) -> None:
     """All shapes under this process's allocator, as JSON on the standard output."""
     torch.set_num_threads(1)
+    if allocator == "checks":
+        print(json.dumps(checks()))
+        return
     table: list[dict[str, Any]] = []
     for shape in SHAPES:
         print(f"{allocator}: {shape}", file=sys.stderr, flush=True)
         table += [{"allocator": allocator, **row} for row in timed(shape, seconds)]
-    checked = []
-    if allocator == "default":
-        for shape in SHAPES[:4]:
-            small = (min(shape[0], 64), shape[1])
-            checked.append(
-                {"rows": shape[0], "classes": shape[1], "peak": memory(shape), **errors(small)}
-            )
-    print(json.dumps({"table": table, "checked": checked}))
+    print(json.dumps(table))
 
 
 def figures_of(table: list[dict[str, Any]], checked: list[dict[str, Any]]) -> dict[str, float]:
@@ -205,7 +217,7 @@ def figures_of(table: list[dict[str, Any]], checked: list[dict[str, Any]]) -> di
                 if (row["rows"], row["classes"], row["allocator"]) == (rows, classes, allocator)
             ]
             own = np.array([row["attar"] for row in mine])
-            for name in ("formula", "compiled", "torchdistill", "modelopt"):
+            for name in PEERS:
                 ratio = np.array([row[name] for row in mine]) / own
                 key = f"{shape}_{allocator}_{name}_over_attar"
                 figures[key] = float(np.median(ratio))
@@ -213,8 +225,11 @@ def figures_of(table: list[dict[str, Any]], checked: list[dict[str, Any]]) -> di
             figures[f"{shape}_{allocator}_attar_milliseconds"] = float(np.median(own))
     for row in checked:
         shape = f"{row['rows']}x{row['classes']}"
-        figures |= {f"{shape}_{name}_peak_in_logits": peak for name, peak in row["peak"].items()}
-        figures |= {f"{shape}_{name}": row[name] for name in ("value_error", "gradient_error")}
+        for name, value in row.items():
+            if name.endswith("_peak"):
+                figures[f"{shape}_{name}_in_logits"] = value
+            elif name.endswith("_error"):
+                figures[f"{shape}_{name}"] = value
     return {name: float(value) for name, value in figures.items()}
 
 
@@ -227,13 +242,33 @@ def show(figures: dict[str, float]) -> None:
                 f"{shape}, {allocator} allocator: attar "
                 f"{figures[f'{shape}_{allocator}_attar_milliseconds']:.3g} ms; others over it:"
             )
-            for name in ("formula", "compiled", "torchdistill", "modelopt"):
+            for name in PEERS:
                 key = f"{shape}_{allocator}_{name}_over_attar"
                 spread = f"{figures[key + '_p10']:.2f} to {figures[key + '_p90']:.2f}"
                 print(f"  {name:13} {figures[key]:.2f} ({spread})")
-        peaks = {n: figures.get(f"{shape}_{n}_peak_in_logits") for n in ways()}
-        if peaks["attar"] is not None:
-            print("  peak, in logits:", ", ".join(f"{n} {p:.2f}" for n, p in peaks.items()))
+        peaks = [
+            f"{name} {figures[key]:.2f}"
+            for name in (*PEERS, "attar")
+            if (key := f"{shape}_{name}_peak_in_logits") in figures
+        ]
+        if peaks:
+            print(f"  memory, in tensors of the logits' size: {', '.join(peaks)}")
+            print(
+                f"  errors against float64: values {figures[f'{shape}_value_error']:.1e}, "
+                f"gradient {figures[f'{shape}_gradient_error']:.1e}"
+            )
+
+
+def ask_child(name: str, settings: dict[str, str], seconds: float) -> list[dict[str, Any]]:
+    """What a process with these settings of the allocator finds."""
+    done = subprocess.run(
+        [sys.executable, __file__, "--child", name, "--seconds", str(seconds)],
+        env={**os.environ, "OMP_NUM_THREADS": "1", **settings},
+        stdout=subprocess.PIPE,
+        check=True,
+    )
+    found: list[dict[str, Any]] = json.loads(done.stdout)
+    return found
 
 
 def main() -> None:
@@ -241,33 +276,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seconds", type=float, default=SECONDS, help="for each shape")
     parser.add_argument("--no-write", action="store_true", help="print only")
-    parser.add_argument("--child", choices=ALLOCATORS, help=argparse.SUPPRESS)
+    parser.add_argument("--child", choices=[*ALLOCATORS, "checks"], help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.child:
         child(arguments.child, arguments.seconds)
         return
     table: list[dict[str, Any]] = []
-    checked: list[dict[str, Any]] = []
     for allocator, settings in ALLOCATORS.items():
-        done = subprocess.run(
-            [sys.executable, __file__, "--child", allocator, "--seconds", str(arguments.seconds)],
-            env={**os.environ, "OMP_NUM_THREADS": "1", **settings},
-            stdout=subprocess.PIPE,
-            check=True,
-        )
-        answer = json.loads(done.stdout)
-        table += answer["table"]
-        checked += answer["checked"]
+        table += ask_child(allocator, settings, arguments.seconds)
+    checked = ask_child("checks", GIVEN_BACK, arguments.seconds)
     figures = figures_of(table, checked)
     show(figures)
     if not arguments.no_write:
-        rows = table + [
-            {
-                **{k: v for k, v in row.items() if k != "peak"},
-                **{f"{name}_peak": peak for name, peak in row["peak"].items()},
-            }
-            for row in checked
-        ]
+        rows = table + checked
         RESULTS.unlink(missing_ok=True)  # one run, whole: ratios of two runs do not compare
         record.write(
             {"kernel": (rows, figures)},
