@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: install demo test test-slow browser lint check format clean bench-verdict bench-step-cost bench-mnist bench-demo bench-demo-setting bench-deploy pages images
+.PHONY: install demo test test-slow browser lint check format clean bench-verdict bench-step-cost bench-mnist bench-loss-kernels bench-bytes-a-row bench-demo bench-demo-setting bench-deploy pages images
 
 install: $(STAMP)
 
@@ -67,6 +67,12 @@ images: $(STAMP) browser
 
 bench-deploy: $(STAMP)
 	$(BIN)/python benchmarks/deploy/run.py
+
+bench-loss-kernels: $(STAMP)
+	$(BIN)/python benchmarks/loss_kernels/run.py
+
+bench-bytes-a-row: $(STAMP)
+	$(BIN)/python benchmarks/bytes_a_row/run.py
 
 bench-mnist: $(STAMP)
 	$(BIN)/python benchmarks/mnist/run.py
