@@ -66,6 +66,9 @@ def as_teacher(
         return ModelTeacher(source, name=name, outputs=outputs)
     if isinstance(source, (str, Path)):
         return _from_path(Path(source), outputs=outputs, name=name)
+    if isinstance(source, Store) and len(source.teachers) > 1:
+        parts = [StoredTeacher(source.teacher(one)) for one in source.teachers]
+        return EnsembleTeacher(parts, name=name)
     if isinstance(source, Store) or (hasattr(source, "logits") and hasattr(source, "ids")):
         return StoredTeacher(source)
     if isinstance(source, (list, tuple)):
@@ -87,7 +90,7 @@ def _from_path(path: Path, *, outputs: Outputs, name: str | None) -> NamedTeache
     if path.suffix.lower() == ".onnx":
         return OnnxTeacher(path, name=name, outputs=outputs)
     if path.is_dir():
-        return StoredTeacher(Store.open(path))
+        return as_teacher(Store.open(path), name=name)
     raise AttarError(
         f"as_teacher: {str(path)!r} is neither an .onnx file nor the folder of a store. Give "
         f"{_ACCEPTED}. A pickled model (.pkl, .pt, .joblib) can run any code when it is loaded: "

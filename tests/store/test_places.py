@@ -1,0 +1,43 @@
+"""A store lies in any folder, or at any address that fsspec knows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from attar.checks import AttarError
+from attar.data import ArrayData
+from attar.store import Store, damage, label, label_shard, prune
+from attar.types import Batch, Outputs
+
+DATA = ArrayData(torch.rand(50, 4), rows=torch.arange(50) * 2)
+
+
+def echo(batch: Batch) -> Outputs:
+    return Outputs(batch.inputs)
+
+
+def test_a_store_in_memory_is_written_read_verified_and_pruned(tmp_path: Path) -> None:
+    url = f"memory://{tmp_path}/s"
+    assert label_shard(echo, DATA, url, shard=(1, 2), batch_size=4) is None
+    with pytest.raises(AttarError, match=r"not finished"):
+        Store.open(url)
+    store = label(echo, DATA, url, batch_size=4)
+    assert torch.equal(store.logits(DATA.rows), DATA.inputs)
+    assert damage(url) == []
+    assert torch.equal(Store.open(f"simplecache::{url}").logits(DATA.rows), DATA.inputs)
+    prune(url, teachers=["echo"])
+    with pytest.raises(AttarError, match=r"not finished"):
+        Store.open(url)
+
+
+def test_an_address_of_a_file_is_a_folder(tmp_path: Path) -> None:
+    label(echo, DATA, f"file://{tmp_path}/s")
+    assert torch.equal(Store.open(tmp_path / "s").logits(DATA.rows), DATA.inputs)
+
+
+def test_an_unknown_address_is_refused() -> None:
+    with pytest.raises(AttarError, match=r"nowhere://x cannot be opened"):
+        Store.open("nowhere://x")
