@@ -9,7 +9,7 @@ install: $(STAMP)
 
 $(STAMP): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[train,dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[train,dev,docs]'
 	touch $@
 
 demo: $(STAMP)
@@ -55,6 +55,14 @@ bench-demo: $(STAMP)
 bench-demo-setting: $(STAMP)
 	$(BIN)/python benchmarks/demo_setting/run.py
 
+.PHONY: docs docs-serve
+# The documentation site, into site/: any warning fails. `make docs-serve` shows it as you write.
+docs: $(STAMP)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+docs-serve: $(STAMP)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs serve
+
 # The result pages of the docs and the README's table, made from the committed results.
 pages: $(STAMP)
 	$(BIN)/python benchmarks/pages.py
@@ -78,4 +86,4 @@ bench-mnist: $(STAMP)
 	$(BIN)/python benchmarks/mnist/run.py
 
 clean:
-	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache
+	rm -rf .venv build dist site .mypy_cache .ruff_cache .pytest_cache
