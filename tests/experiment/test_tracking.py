@@ -206,7 +206,7 @@ def test_mlflow_nests_the_students_and_keeps_the_files(
         assert whole.data.params["verdict"] == experiment.verdict
         assert whole.data.metrics["retention"] == pytest.approx(experiment.retention)
         files = {file.path for file in client.list_artifacts(whole.info.run_id)}
-        assert files >= {"summary.md", "result.json", "student.onnx"}
+        assert files >= {"report.html", "summary.md", "result.json", "student.onnx"}
     finally:
         mlflow.set_tracking_uri(before)
 

@@ -50,6 +50,12 @@ class Sink:
         return name_of(self.wanted)
 
     @property
+    def needs_files(self) -> bool:
+        """Whether it keeps files and was not given those of this experiment."""
+        keeps = self.name in ("mlflow", "wandb") or hasattr(self.wanted, "log_artifact")
+        return keeps and not self._mark(WHOLE).get("done")
+
+    @property
     def _given(self) -> bool:
         """Whether the user made the tracker himself."""
         return not isinstance(self.wanted, str)

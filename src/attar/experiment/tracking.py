@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import re
 import time
+import warnings
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -151,6 +152,11 @@ class Tracking:
         summary = experiment.summary()
         if not (self._folder / "summary.md").exists():  # a folder that is not kept
             write_text("distill", self._folder / "summary.md", summary)
+        if any(sink.needs_files for sink in self._sinks):
+            try:
+                experiment.report(self._folder / "report.html")
+            except Exception as error:  # the page is for looking at; nothing hangs on it
+                warnings.warn(f"no report page for the tracker: {short(error)}", stacklevel=2)
         files = [self._folder / name for name in _FILES if (self._folder / name).exists()]
         words = {"verdict": experiment.verdict, "sentence": experiment.comparison.reason}
         scores = scores_of(experiment)
