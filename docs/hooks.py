@@ -58,7 +58,15 @@ def on_page_markdown(markdown: str, *, page: Page, config: MkDocsConfig, files: 
         return f"]({up}{name}{'#' + anchor if anchor else ''})"
 
     text = re.sub(r"\]\(([^)\s]+)\)", turn, markdown)
-    return re.sub(r"^<!-- command: (\w+) -->$", lambda m: command(m[1]), text, flags=re.MULTILINE)
+    return text.replace("<!-- commands -->", commands()) if "<!-- commands -->" in text else text
+
+
+def commands() -> str:
+    """Every command under a heading of its own, in the order of ``attar --help``."""
+    from attar.cli.app import app
+
+    group: Any = typer.main.get_command(app)
+    return "\n\n".join(f"## attar {name}\n\n{command(name)}" for name in group.commands)
 
 
 def command(name: str) -> str:

@@ -71,9 +71,9 @@ def test_every_public_folder_has_its_reference() -> None:
     pages = "\n".join(page.read_text("utf-8") for page in (DOCS / "reference").glob("*.md"))
     shown = set(re.findall(r"^::: attar\.(\w+)", pages, flags=re.MULTILINE))
     assert set(attar._MODULES) - {"demo"} <= shown
-    commands = re.findall(r"^<!-- command: (\w+) -->$", pages, flags=re.MULTILINE)
-    registered = [command.callback.__name__ for command in app.registered_commands]
-    assert commands == registered, "docs/reference/cli.md lists the commands in their order"
+    assert "<!-- commands -->" in pages
+    made = re.findall(r"^## attar (\w+)$", hooks().commands(), flags=re.MULTILINE)
+    assert made == [command.callback.__name__ for command in app.registered_commands]
 
 
 @every_page
