@@ -66,15 +66,20 @@ def commands() -> str:
     from attar.cli.app import app
 
     group: Any = typer.main.get_command(app)
-    return "\n\n".join(f"## attar {name}\n\n{command(name)}" for name in group.commands)
+    names = []
+    for name, found in group.commands.items():
+        inside = getattr(found, "commands", None)  # `attar store` has commands of its own
+        names += [name] if inside is None else [f"{name} {word}" for word in inside]
+    return "\n\n".join(f"## attar {name}\n\n{command(name)}" for name in names)
 
 
 def command(name: str) -> str:
     """A command's help as Markdown: what it does, its arguments, its options by panel."""
     from attar.cli.app import app
 
-    group: Any = typer.main.get_command(app)
-    found = group.commands[name]
+    found: Any = typer.main.get_command(app)
+    for word in name.split():
+        found = found.commands[word]
     arguments = [p for p in found.params if p.param_type_name == "argument"]
     usage = " ".join([f"attar {name}", *(p.name.upper() for p in arguments), "[OPTIONS]"])
     lines = [f"```text\n{usage}\n```", "", found.help or "", ""]
