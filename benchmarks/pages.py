@@ -12,6 +12,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
+sys.path.insert(0, str(Path(__file__).parent / "hinton"))
+import hinton_page
+
 ROOT = Path(__file__).parents[1]
 BENCHMARKS = Path(__file__).parent
 
@@ -218,21 +221,12 @@ def pages() -> dict[Path, str]:
     """Every page that is made from results, and what it must say."""
     docs = ROOT / "docs" / "results"
     found = {docs / "demo.md": demo_page(), docs / "verdict.md": verdict_page()}
-    found |= {docs / "step_cost.md": step_cost_page(), docs / "mnist.md": mnist_page()}
+    found[docs / "step_cost.md"] = step_cost_page()
+    hinton = results("hinton")
+    found |= hinton_page.pages(hinton, table, made("hinton"), docs)
     readme = ROOT / "README.md"
     found[readme] = fill(readme.read_text("utf-8"))
     return found
-
-
-def mnist_page() -> str:
-    """The table that the benchmark itself makes, and where it comes from."""
-    text = (BENCHMARKS / "mnist" / "results.md").read_text("utf-8").strip()
-    return f"""{text}
-
-Hinton, Vinyals and Dean (2015) report 146 errors for the hard-label MLP with 800 units, without
-views, and 74 for one distilled from a larger MLP that makes 67.
-
-{made("mnist")}"""
 
 
 def step_cost_page() -> str:

@@ -27,7 +27,7 @@ def write(
     A row says in ``"part"`` which part it belongs to; the name of a figure starts with it.
 
     Args:
-        parts: By name, which is one word, their rows and figures.
+        parts: By name their rows and figures; no name may be the beginning of another one.
         command: What a reader types to get them again.
         seeds: By name, the seed or the number of seeds that was used.
         path: The results.json of this benchmark.
@@ -39,7 +39,7 @@ def write(
     figures = {
         name: value
         for name, value in old.get("figures", {}).items()
-        if name.split("_")[0] not in parts
+        if not any(name.startswith(f"{part}_") for part in parts)
     }
     for part, (new_rows, new_figures) in parts.items():
         rows += [{"part": part, **row} for row in new_rows]

@@ -1,0 +1,178 @@
+"""Ten networks, and one that is distilled from them: how much of the ensemble's gain survives?
+
+    python benchmarks/ensemble/run.py
+
+MNIST, 784-230-230-10 throughout, no augmentation: ten networks on hard labels, their ensembles by
+arithmetic mean, geometric mean and learnt weights, and one network of the same architecture
+distilled from the ten. Then an ensemble of unlike members (a convolutional network, a multilayer
+perceptron, boosted trees that label out of fold), distilled into the same architecture. Rows,
+cache folder and resuming are those of ``benchmarks/hinton``; ``--quick`` is a miniature.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+sys.path.insert(0, str(Path(__file__).parents[1] / "hinton"))
+import record
+from lab import ASK, Lab, open_lab
+from measure import Asked, ask, choose, compared, opened, validation_gap
+from students import Student, errors, mean_nll, trained
+
+from attar.data import ArrayData
+from attar.evaluation import predict_logits
+from attar.store import Store
+from attar.teachers import (
+    EnsembleTeacher,
+    ModelTeacher,
+    cross_fit,
+    fit_weights,
+    mean_log_probability,
+    mean_probability,
+)
+
+RESULTS = Path(__file__).with_name("results.json")
+WIDTH, MEMBERS, SEEDS = 230, 10, 5
+#: Of 512 rows: 20 passes over 60,000.
+STEPS = 2_400
+TEMPERATURES = (2.0, 4.0, 8.0)
+FOLDS = 3
+
+
+def ten(lab: Lab) -> record.Part:
+    """Ten networks that differ in their seed."""
+    count = min(MEMBERS, lab.seeds(MEMBERS))
+    base = Student("hard", WIDTH, rows="train", steps=lab.steps(STEPS))
+    # Other seeds than those of the students that are compared with them.
+    members = [
+        ModelTeacher(trained(lab, base.changed(seed=100 + number)), outputs="logits", name="mlp")
+        for number in range(count)
+    ]
+    rows, figures = _members(lab, members)
+    plain = EnsembleTeacher(members)
+    more, distilled = _distilled(lab, plain, f"ten{count}")
+    return rows + more, figures | distilled
+
+
+def unlike(lab: Lab) -> record.Part:
+    """A convolutional network, a multilayer perceptron and boosted trees."""
+    network = ask(lab, "conv").teacher.members[0]
+    perceptron = trained(lab, Student("hard", 800, rows="train", steps=lab.steps(STEPS), seed=100))
+    members = [
+        network,
+        ModelTeacher(perceptron, outputs="logits", name="mlp"),
+        cross_fit(_boosted_trees(lab), lab.train, folds=FOLDS, seed=0),
+    ]
+    rows, figures = _members(lab, members)
+    weights = _weights(lab, members)
+    more, distilled = _distilled(lab, EnsembleTeacher(members, weights=weights.tolist()), "unlike")
+    return rows + more, figures | distilled
+
+
+def _boosted_trees(lab: Lab) -> Any:
+    """Boosted trees on images of 14 x 14 pixels."""
+    from sklearn.ensemble import HistGradientBoostingClassifier
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import FunctionTransformer
+
+    trees = HistGradientBoostingClassifier(
+        max_iter=3 if lab.quick else 60, learning_rate=0.2, max_bins=32, random_state=0
+    )
+    return make_pipeline(FunctionTransformer(halved), trees)
+
+
+def halved(rows: Any) -> Any:
+    """Images ``[N, 784]`` as the means of two by two pixels, ``[N, 196]``."""
+    return rows.reshape(-1, 14, 2, 14, 2).mean(axis=(2, 4)).reshape(-1, 196)
+
+
+def _answers(lab: Lab, member: Any, data: ArrayData) -> Tensor:
+    return predict_logits(member, data, batch_size=ASK)
+
+
+def _weights(lab: Lab, members: list[Any]) -> Tensor:
+    labels = lab.validation.labels
+    assert labels is not None
+    said = torch.stack([_answers(lab, member, lab.validation) for member in members])
+    return fit_weights(said, labels)
+
+
+def _members(lab: Lab, members: list[Any]) -> record.Part:
+    """Each member alone, and all together in three ways."""
+    said = torch.stack([_answers(lab, member, lab.test) for member in members])
+    equal = torch.full((len(members),), 1 / len(members))
+    learnt = _weights(lab, members)
+    rows = [
+        {"member": number, "name": member.name, "weight": float(learnt[number])}
+        | {"errors": errors(one, lab.test), "nll": mean_nll(one, lab.test)}
+        for number, (member, one) in enumerate(zip(members, said, strict=True))
+    ]
+    figures = {
+        "members": float(len(members)),
+        "single_errors_mean": sum(row["errors"] for row in rows) / len(rows),
+        "single_nll_mean": sum(row["nll"] for row in rows) / len(rows),
+    }
+    together: dict[str, tuple[Callable[[Tensor, Tensor], Tensor], Tensor]] = {
+        "arithmetic": (mean_probability, equal),
+        "geometric": (mean_log_probability, equal),
+        "learnt": (mean_probability, learnt),
+    }
+    for name, (combine, weights) in together.items():
+        mixed = combine(said, weights)
+        figures[f"{name}_errors"] = float(errors(mixed, lab.test))
+        figures[f"{name}_nll"] = mean_nll(mixed, lab.test)
+    return rows, figures
+
+
+def _distilled(lab: Lab, teacher: EnsembleTeacher, key: str) -> record.Part:
+    """One network of the same architecture, distilled; hard and smoothed labels beside it."""
+    targets: Store = lab.targets(teacher, key, 1)
+    said = lab.judged(teacher, key).logits(lab.test.rows)
+    base = Student("distilled", WIDTH, rows="train", teacher=key, steps=lab.steps(STEPS))
+    trials = [base.changed(temperature=temperature) for temperature in TEMPERATURES]
+    best, rows = choose(lab, trials, targets)
+    hard = base.changed(arm="hard", teacher="")
+    settings = {
+        "hard": hard,
+        "smoothed": hard.changed(arm="smoothed", smoothing=0.1),
+        "distilled": best,
+    }
+    asked = Asked(None, teacher, targets, said)
+    gap = validation_gap(lab, asked, hard)
+    arms = {name: opened(lab, one, targets, SEEDS) for name, one in settings.items()}
+    more, figures = compared(lab, arms, said, gap)
+    return rows + more, figures | {"temperature": best.temperature}
+
+
+def main() -> None:
+    """Both ensembles; what is trained already is read back."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--threads", type=int, default=1)
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    lab = open_lab(quick=arguments.quick)
+    for name, table in {"ten": ten, "unlike": unlike}.items():
+        part = table(lab)
+        record.write(
+            {name: part},
+            command="python benchmarks/ensemble/run.py",
+            seeds={"split": 0, "members": 100, "students": SEEDS},
+            path=lab.folder / "ensemble.json" if arguments.quick else RESULTS,
+            threads=torch.get_num_threads(),
+        )
+        print(name, {key: round(value, 4) for key, value in part[1].items()}, flush=True)
+
+
+if __name__ == "__main__":
+    main()
