@@ -5,7 +5,7 @@ from __future__ import annotations
 import record
 from lab import Lab
 from measure import ask, compared, opened, validation_gap
-from plain import STEPS
+from plain import RATE, STEPS
 from students import Student
 
 COUNTS = (100, 1_000, 10_000)
@@ -26,6 +26,7 @@ def few_labels(lab: Lab) -> dict[str, record.Part]:
 def _table(lab: Lab, count: int) -> record.Part:
     asked = ask(lab, "conv")
     base = Student("hard", 800, rows=f"labels {count}", steps=lab.steps(STEPS))
+    base = base.changed(learning_rate=RATE)
     settings = {
         "hard": base,
         "smoothed": base.changed(arm="smoothed", smoothing=SMOOTHING),

@@ -8,7 +8,7 @@ import numpy as np
 import record
 from lab import Lab
 from measure import Asked, ask, choose, opened
-from plain import STEPS, TEMPERATURES
+from plain import RATE, STEPS, TEMPERATURES, TRIAL_STEPS
 from students import Student, errors, mean_nll
 
 from attar.evaluation import predict_logits
@@ -24,10 +24,11 @@ def teachers(lab: Lab) -> dict[str, record.Part]:
 def paper(lab: Lab) -> dict[str, record.Part]:
     """The paper's teacher, 784-1200-1200-10, and its student on the images as they are."""
     asked = ask(lab, "paper")
-    base = Student("distilled", 800, rows="train", teacher="paper", steps=lab.steps(STEPS))
+    base = Student("distilled", 800, rows="train", teacher="paper", steps=lab.steps(TRIAL_STEPS))
+    base = base.changed(learning_rate=RATE)
     trials = [base.changed(temperature=t) for t in TEMPERATURES]
     best, rows = choose(lab, trials, asked.train)
-    arm = opened(lab, best.changed(rows="all"), asked.train, SEEDS)
+    arm = opened(lab, best.changed(rows="all", steps=lab.steps(STEPS)), asked.train, SEEDS)
     figures = arm.figures("distilled") | {"temperature": best.temperature}
     return {
         "teacher_paper": _itself(lab, asked),

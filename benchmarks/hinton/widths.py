@@ -5,7 +5,7 @@ from __future__ import annotations
 import record
 from lab import Lab
 from measure import ask, best_of, compared, opened, size_of, spread, validation_gap
-from plain import SMOOTHING
+from plain import RATE, SMOOTHING
 from students import Student, on_validation
 
 #: Units of a hidden layer: 10.15 and 97 times smaller than the paper's teacher.
@@ -27,6 +27,7 @@ def widths(lab: Lab) -> dict[str, record.Part]:
 def _table(lab: Lab, width: int) -> record.Part:
     asked = ask(lab, "conv")
     base = Student("distilled", width, teacher="conv", rows="train", steps=lab.steps(STEPS))
+    base = base.changed(learning_rate=RATE)
     rows, figures, scores = [], {}, []
     trials = [base.changed(temperature=t) for t in TEMPERATURES]
     for trial in trials:
