@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "mnist"))
 from fetch import cache_folder, mnist
 
 from attar.data import ArrayData, Views, join, shift, split

@@ -12,7 +12,7 @@ import pytest
 
 from attar import AttarError
 
-FETCH = Path(__file__).parents[1] / "benchmarks" / "hinton" / "fetch.py"
+FETCH = Path(__file__).parents[1] / "benchmarks" / "mnist" / "fetch.py"
 
 
 @pytest.fixture

