@@ -147,9 +147,11 @@ choices and no teacher sees them; the 10,000 test images are opened once a table
 students of a table take the same number of steps from the same starting weights. Errors are of
 10,000 test images; mean ± standard deviation over the seeds.
 
-{table(head, rows)}
+{table(head, rows)}{_picture(figures)}"""
 
-![Errors of the students](hinton-errors.svg)"""
+
+def _picture(figures: Figures) -> str:
+    return "\n\n![Errors of the students](hinton-errors.svg)" if _lines(figures) else ""
 
 
 def _reached(met: bool) -> str:
@@ -330,7 +332,7 @@ def _not_run(missing: Sequence[str]) -> list[str]:
     ]
 
 
-def _pictures(figures: Figures, docs: Path) -> dict[Path, str]:
+def _lines(figures: Figures) -> list[Dot]:
     lines = []
     for part, name in (
         ("mlp800_plain", "800 units"),
@@ -342,6 +344,11 @@ def _pictures(figures: Figures, docs: Path) -> dict[Path, str]:
             if f"{part}_{arm}_errors_mean" in figures:
                 mean, sd = (figures[f"{part}_{arm}_errors_{which}"] for which in ("mean", "sd"))
                 lines.append(Dot(f"{name}, {ARMS[arm]}", mean, sd, arm))
+    return lines
+
+
+def _pictures(figures: Figures, docs: Path) -> dict[Path, str]:
+    lines = _lines(figures)
     if not lines:
         return {}
     marks = {"paper, hard: 146": 146.0, "paper, distilled: 74": 74.0}
