@@ -17,6 +17,7 @@ from attar.evaluation.evaluate import (
     evaluate,
     predict_logits,
 )
+from attar.evaluation.in_sample import in_sample
 from attar.evaluation.intervals import (
     Interval,
     binomial_interval,
@@ -62,6 +63,7 @@ __all__ = [
     "evaluate",
     "first_rows",
     "fit_temperature",
+    "in_sample",
     "interleaved",
     "kl_to_teacher",
     "latencies",

@@ -18,6 +18,7 @@ from attar.evaluation import (
     calibrate,
     compare,
     count_macs,
+    in_sample,
     predict_logits,
     scores_from_logits,
 )
@@ -90,7 +91,7 @@ def open_test(
         latency={},
         example=example,
         columns=getattr(splits.train, "columns", None),
-        warnings=_warnings(trainer, stores, teacher_scores),
+        warnings=_warnings(trainer, stores, answers),
         teacher_logits=answers,
         labelled=_labelled(trainer, stores["train"]),
         members=members(teacher, splits.test),
@@ -192,21 +193,21 @@ def _facts(
     }
 
 
-def _warnings(trainer: Trainer, stores: dict[str, Store], teacher: Any) -> list[str]:
+def _warnings(trainer: Trainer, stores: dict[str, Store], answers: Tensor) -> list[str]:
     """What the user should know about the teacher before trusting anything else."""
     found = []
-    labelled = trainer.splits.labelled
+    splits = trainer.splits
+    labelled, validation = splits.labelled, splits.validation
     assert labelled.labels is not None
-    seen = stores["train"].logits(labelled.rows).argmax(dim=1)
-    on_train = float((seen == labelled.labels).double().mean())
-    gap = on_train - teacher.accuracy
-    if gap > 0.1 or (on_train > 0.99 and gap > 0.05):
-        found.append(
-            f"the teacher is right on {100 * on_train:.1f} % of the training rows and on "
-            f"{100 * teacher.accuracy:.1f} % of the test rows: it has fitted the rows that it "
-            "labels, so its soft targets there say little more than the labels. Label them out of "
-            "fold (folds= for an estimator, train_ensemble for networks)."
-        )
+    told = in_sample(
+        stores["train"].logits(labelled.rows),
+        labelled.labels,
+        # Together: the more rows it has not been fitted on, the surer the answer.
+        torch.cat([stores["validation"].logits(validation.rows), answers]),
+        torch.cat([part.labels for part in (validation, splits.test) if part.labels is not None]),
+    )
+    if told is not None:
+        found.append(told)
     if trainer.plan.shared_start:
         found.append("all seeds start from the weights of the given student; the spread is small.")
     return found

@@ -18,6 +18,7 @@ from attar.teachers.convert import as_teacher
 from attar.teachers.crossfit import cross_fit
 from attar.teachers.ensemble import EnsembleTeacher
 from attar.teachers.estimator import EstimatorTeacher, is_fitted
+from attar.teachers.folds import CrossFitted
 from attar.teachers.function import FunctionTeacher
 from attar.teachers.given import GivenTeacher
 from attar.teachers.model import ModelTeacher
@@ -27,6 +28,7 @@ from attar.teachers.protocol import NamedTeacher
 from attar.teachers.stored import StoredTeacher
 
 __all__ = [
+    "CrossFitted",
     "EnsembleTeacher",
     "EstimatorTeacher",
     "FunctionTeacher",
