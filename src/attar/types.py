@@ -26,6 +26,29 @@ VIEW = 2**40
 
 
 @dataclass(frozen=True)
+class Mixture:
+    """What the rows of a batch are made of, where views mix rows (mixup, cutmix).
+
+    Attributes:
+        labels: ``[N, K]`` int64, the label of each ingredient, :data:`UNLABELLED` where not
+            known. The first column is the row itself.
+        shares: ``[N, K]`` float32, 0 or more, a row sums to 1.
+    """
+
+    labels: Tensor
+    shares: Tensor
+
+    def to(self, device: torch.device | str) -> Mixture:
+        """The same on another device."""
+        return Mixture(self.labels.to(device), self.shares.to(device))
+
+    @property
+    def known(self) -> Tensor:
+        """``[N]`` bool: is the label of every ingredient known?"""
+        return ((self.labels != UNLABELLED) | (self.shares == 0)).all(dim=1)
+
+
+@dataclass(frozen=True)
 class Batch:
     """What a model is given.
 
@@ -34,12 +57,15 @@ class Batch:
         ids: ``[N]`` int64; names the exact input seen, ``view * VIEW + row``.
         labels: ``[N]`` int64 classes, :data:`UNLABELLED` where not known; None without labels.
         weights: ``[N]`` float sample weights; None where all weigh the same.
+        mixture: What mixed rows are made of, and with which labels; None where no view mixes.
+            A mixed row has no label of its own in ``labels``.
     """
 
     inputs: Any
     ids: Tensor
     labels: Tensor | None = None
     weights: Tensor | None = None
+    mixture: Mixture | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -59,6 +85,7 @@ class Batch:
             ids=self.ids.to(device),
             labels=None if self.labels is None else self.labels.to(device),
             weights=None if self.weights is None else self.weights.to(device),
+            mixture=None if self.mixture is None else self.mixture.to(device),
         )
 
 

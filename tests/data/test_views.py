@@ -10,7 +10,7 @@ import torch
 
 from attar.checks import AttarError
 from attar.data import Views, crop, flip, shift
-from attar.data.views import Draws, _mix, _mix_word, _signed
+from attar.data.draws import Draws, mix, mix_word, signed
 from attar.types import VIEW
 
 
@@ -44,8 +44,8 @@ def test_splitmix64_gives_the_published_numbers():
         16408922859458223821,
     ]
     states = [1234567 + (step + 1) * 0x9E3779B97F4A7C15 for step in range(5)]
-    assert [_mix_word(state) for state in states] == expected
-    words = _mix(torch.tensor([_signed(state) for state in states]))
+    assert [mix_word(state) for state in states] == expected
+    words = mix(torch.tensor([signed(state) for state in states]))
     assert [word % 2**64 for word in words.tolist()] == expected
 
 
@@ -76,7 +76,7 @@ def test_another_process_sees_the_same_bits():
 
 def test_the_bits_are_those_of_the_first_release():
     # A store of soft targets outlives a release: if this changes, stored views are other inputs.
-    draws = Draws(_mix(torch.tensor([VIEW, VIEW + 1, 2 * VIEW])), 5)
+    draws = Draws(mix(torch.tensor([VIEW, VIEW + 1, 2 * VIEW])), 5)
     assert draws.integers(-3, 4).tolist() == [-3, -2, -3]
     uniforms = [0.887497988284, 0.484086972161, 0.946191658507]
     assert [round(x, 12) for x in draws.uniform().tolist()] == uniforms
@@ -136,7 +136,7 @@ def test_crop_by_hand():
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.float32, torch.bfloat16])
 def test_windows_equal_naive_loops(transform, dtype):
     inputs = pictures(20, dtype)
-    words = _mix(torch.arange(20) + VIEW)
+    words = mix(torch.arange(20) + VIEW)
     again = Draws(words, 3)
     top, left = again.integers(0, 5), again.integers(0, 5)
     mode = "constant" if transform == shift(2) else "reflect"
@@ -159,7 +159,7 @@ def test_flip_mirrors_left_and_right_half_of_the_time():
 
 
 def draws_for(ids: torch.Tensor, key: int = 1) -> Draws:
-    return Draws(_mix(ids * _signed(0x9E3779B97F4A7C15)), key)
+    return Draws(mix(ids * signed(0x9E3779B97F4A7C15)), key)
 
 
 @pytest.mark.parametrize("ids", [torch.arange(50_000), torch.arange(50_000) * VIEW // 4])

@@ -11,13 +11,15 @@ from attar.data.arrays import ArrayData, join
 from attar.data.batches import Batches
 from attar.data.convert import as_data
 from attar.data.datasets_ import from_dataset
+from attar.data.draws import Draws
 from attar.data.idx import idx
 from attar.data.images import images
 from attar.data.mapped import MappedData
+from attar.data.mixing import cutmix, mixup
 from attar.data.split import split
 from attar.data.synthetic import mix_neighbours, munge, resample, without_copies
 from attar.data.tables import table
-from attar.data.views import Draws, Transform, Views, crop, flip, shift
+from attar.data.views import Transform, Views, crop, flip, shift
 
 __all__ = [
     "ArrayData",
@@ -28,12 +30,14 @@ __all__ = [
     "Views",
     "as_data",
     "crop",
+    "cutmix",
     "flip",
     "from_dataset",
     "idx",
     "images",
     "join",
     "mix_neighbours",
+    "mixup",
     "munge",
     "resample",
     "shift",

@@ -21,6 +21,7 @@ from attar.data.array_checks import (
     checked_weights,
     view_offsets,
 )
+from attar.data.mixture import Pool
 from attar.data.views import Views
 from attar.types import UNLABELLED, Batch
 
@@ -71,9 +72,9 @@ class ArrayData:
         self.rows = checked_rows(rows, count, device)
         self.weights = checked_weights(weights, count, device)
         self.columns = None if columns is None else [dict(column) for column in columns]
-        self.views = checked_views(views, inputs)
         self._length = count
         self._settle()
+        self.views = self._among_us(checked_views(views, inputs))
 
     def _settle(self) -> None:
         """What is worked out once, so that a batch need not."""
@@ -143,11 +144,12 @@ class ArrayData:
         except (IndexError, RuntimeError):
             check_indices(indices, self._length)
             raise
+        mixture = None
         if not isinstance(views, int) or views != 0:
             ids = ids + view_offsets(views, ids, self.view_count)
             if self.views is not None:
-                inputs = self.views(inputs, ids)
-        return Batch(inputs, ids, labels, weights)
+                inputs, labels, mixture = self.views.see(inputs, ids, labels)
+        return Batch(inputs, ids, labels, weights, mixture)
 
     def take(self, indices: Tensor) -> ArrayData:
         """The same data with only these positions; row numbers and views stay.
@@ -175,8 +177,20 @@ class ArrayData:
     def with_views(self, views: Views | None) -> ArrayData:
         """The same rows with other views; None for the rows alone."""
         other = copy.copy(self)
-        other.views = checked_views(views, self.inputs)
+        other.views = other._among_us(checked_views(views, self.inputs))
         return other
+
+    def _among_us(self, views: Views | None) -> Views | None:
+        """Views whose partners, if they mix rows, are the rows of this data."""
+        if views is None or not views.mixes:
+            return views
+        inputs = self.inputs
+        assert isinstance(inputs, Tensor)  # checked: views are there for tensors alone
+
+        def read(places: Tensor) -> Tensor:
+            return inputs.index_select(0, places)
+
+        return views.among(Pool(read, self.rows, self.labels, self.contents_fingerprint))
 
     def with_labels(
         self, labels: Tensor | None, *, classes: Sequence[str] | None = None
@@ -185,6 +199,8 @@ class ArrayData:
         other = copy.copy(self)
         names = classes if classes is not None else (self.classes or None)
         other.labels, other.classes = checked_labels(labels, names, len(self), self._device)
+        if self.views is not None and self.views.pool is not None:
+            other.views = self.views.among(self.views.pool.relabelled(self.rows, other.labels))
         return other
 
     def fingerprint(self) -> str:

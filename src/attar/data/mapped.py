@@ -17,6 +17,7 @@ from attar.data.array_checks import (
     checked_views,
     view_offsets,
 )
+from attar.data.mixture import Pool
 from attar.data.views import Views
 from attar.types import UNLABELLED, Batch
 
@@ -56,8 +57,8 @@ class MappedData:
         self._positions = torch.arange(count)
         self.labels, self.classes = checked_labels(labels, classes, count, here)
         self.rows = checked_rows(rows, count, here)
-        self.views = checked_views(views, torch.empty(0, 0))
         self._fingerprint: str | None = None
+        self.views = self._among_us(checked_views(views, torch.empty(0, 0)))
 
     def __len__(self) -> int:
         return len(self._positions)
@@ -94,9 +95,10 @@ class MappedData:
         inputs = self._read(self._positions[indices].tolist())
         check_finite("from_dataset", "inputs", inputs, ids=rows)
         ids = rows + offsets
+        labels, mixture = None if self.labels is None else self.labels[indices], None
         if self.views is not None:
-            inputs = self.views(inputs, ids)
-        return Batch(inputs, ids, None if self.labels is None else self.labels[indices])
+            inputs, labels, mixture = self.views.see(inputs, ids, labels)
+        return Batch(inputs, ids, labels, mixture=mixture)
 
     def take(self, indices: Tensor) -> MappedData:
         """The same data with only these positions (or a mask); row numbers and views stay.
@@ -119,8 +121,19 @@ class MappedData:
     def with_views(self, views: Views | None) -> MappedData:
         """The same rows with other views; None for the rows alone."""
         other = copy.copy(self)
-        other.views = checked_views(views, torch.empty(0, 0))
+        other.views = other._among_us(checked_views(views, torch.empty(0, 0)))
         return other
+
+    def _among_us(self, views: Views | None) -> Views | None:
+        """Views whose partners, if they mix rows, are the rows of this data."""
+        if views is None or not views.mixes:
+            return views
+        positions = self._positions
+
+        def read(places: Tensor) -> Tensor:
+            return self._read(positions[places].tolist())
+
+        return views.among(Pool(read, self.rows, self.labels, self.contents_fingerprint))
 
     def with_labels(
         self, labels: Tensor | None, *, classes: Sequence[str] | None = None
@@ -129,6 +142,8 @@ class MappedData:
         other = copy.copy(self)
         names = classes if classes is not None else (self.classes or None)
         other.labels, other.classes = checked_labels(labels, names, len(self), self.rows.device)
+        if self.views is not None and self.views.pool is not None:
+            other.views = self.views.among(self.views.pool.relabelled(self.rows, other.labels))
         return other
 
     def fingerprint(self) -> str:

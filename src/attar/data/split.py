@@ -65,7 +65,16 @@ def split(data: Data, fractions: Sequence[float], *, seed: int = 0) -> tuple[Dat
             f"split: part {empty[0]} of {tuple(fractions)} would have no row: the data has "
             f"{len(data)} rows. Give more rows, or fewer parts."
         )
-    return tuple(data.take(part) for part in indices)
+    return tuple(among_themselves(data.take(part)) for part in indices)
+
+
+def among_themselves(data: Data) -> Data:
+    """The same data; where its views mix rows, they mix its own alone, and none of a test set."""
+    views, change = getattr(data, "views", None), getattr(data, "with_views", None)
+    if views is None or change is None or not views.mixes:
+        return data
+    alone: Data = change(views)
+    return alone
 
 
 def _strata(data: Data) -> list[tuple[int, Tensor]]:

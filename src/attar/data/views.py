@@ -7,73 +7,19 @@ the same input, bit for bit, in any batch, order or process.
 
 from __future__ import annotations
 
+import copy
+import functools
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from attar.checks import AttarError, check_number
-from attar.types import VIEW
-
-_WORD = 2**64
-_GAMMA = 0x9E3779B97F4A7C15
-_FIRST = 0xBF58476D1CE4E5B9
-_SECOND = 0x94D049BB133111EB
-_TOP_BIT = 2**63
-
-
-def _signed(word: int) -> int:
-    """The int64 with the bits of this 64-bit word."""
-    word %= _WORD
-    return word - _WORD if word >= _TOP_BIT else word
-
-
-def _mix(words: Tensor) -> Tensor:
-    """The finaliser of splitmix64 on int64 tensors, whose products wrap as those of uint64 do."""
-    # Steele, Lea and Flood, "Fast splittable pseudorandom number generators", OOPSLA 2014.
-    # `>>` keeps the sign on int64, so the bits that it drags in are masked off.
-    words = (words ^ ((words >> 30) & (2**34 - 1))) * _signed(_FIRST)
-    words = (words ^ ((words >> 27) & (2**37 - 1))) * _signed(_SECOND)
-    return words ^ ((words >> 31) & (2**33 - 1))
-
-
-def _mix_word(word: int) -> int:
-    """:func:`_mix` of one Python integer."""
-    word %= _WORD
-    word = (word ^ (word >> 30)) * _FIRST % _WORD
-    word = (word ^ (word >> 27)) * _SECOND % _WORD
-    return word ^ (word >> 31)
-
-
-class Draws:
-    """The random numbers of one transform: one a row and call, decided by the row's id.
-
-    Args:
-        words: ``[B]`` int64, the hashed ids.
-        key: What tells this transform (and seed) from the others.
-    """
-
-    def __init__(self, words: Tensor, key: int) -> None:
-        self._words = words
-        self._key = key
-        self._drawn = 0
-
-    def _next(self) -> Tensor:
-        self._drawn += 1
-        return _mix(self._words ^ _signed(_mix_word(self._key + self._drawn * _GAMMA)))
-
-    def integers(self, low: int, high: int) -> Tensor:
-        """``[B]`` int64, uniform over ``low, ..., high - 1``."""
-        if high <= low:
-            raise AttarError(f"Draws.integers: high must be above low. Got {low} and {high}.")
-        return (self._next() & (_TOP_BIT - 1)) % (high - low) + low
-
-    def uniform(self) -> Tensor:
-        """``[B]`` float64, uniform over [0, 1)."""
-        return ((self._next() >> 11) & (2**53 - 1)).to(torch.float64) * 2.0**-53
-
+from attar.data.draws import GAMMA, Draws, mix, mix_word, signed
+from attar.data.mixture import Part, Pool, combined, mixture_of
+from attar.types import VIEW, Mixture
 
 #: What makes a view: inputs ``[B, ...]`` and their random numbers -> inputs ``[B, ...]``.
 Transform = Callable[[Tensor, Draws], Tensor]
@@ -89,11 +35,18 @@ class Views:
     Args:
         transforms: Functions ``(inputs [B, ...], draws) -> inputs``, row by row: what comes out
             for a row may depend on that row and its draws alone. Attar's own are :func:`shift`,
-            :func:`flip` and :func:`crop`. A function of yours must have a name of its own, and
+            :func:`flip` and :func:`crop`, and, of two rows each, :func:`mixup` and
+            :func:`cutmix`. A function of yours must have a name of its own, and
             its name stands for what it does: change the name when you change the function, or a
-            store of soft targets cannot tell the difference.
+            store of soft targets cannot tell the difference. One that mixes rows has an
+            attribute ``mixes`` that is True, and takes them from ``draws.partner(share)``.
         count: How many views a row has, view 0 included; 1 to 2**22.
         seed: Decides the random numbers; 0 or more.
+
+    A view never depends on how many there are: with more of them, the first ones stay as they
+    are. Partners are drawn from the rows of the data that the views are given to. Where rows are
+    taken out of it later (:meth:`ArrayData.take`) they stay the same, so that an id names one
+    input; ``split`` and ``join`` make data anew, whose partners are its own.
 
     Example:
         >>> views = Views([shift(1)], 8)
@@ -107,6 +60,7 @@ class Views:
     transforms: tuple[Transform, ...]
     count: int
     seed: int
+    pool: Pool | None = field(default=None, compare=False, repr=False)
 
     def __init__(self, transforms: Sequence[Transform], count: int, *, seed: int = 0) -> None:
         check_number("Views", "count", count, low=1, high=2**22, whole=True)
@@ -116,6 +70,7 @@ class Views:
         object.__setattr__(self, "transforms", tuple(transforms))
         object.__setattr__(self, "count", int(count))
         object.__setattr__(self, "seed", int(seed))
+        object.__setattr__(self, "pool", None)
         self.definition  # noqa: B018  (a transform without a name must fail here, not in a run)
 
     @property
@@ -127,7 +82,39 @@ class Views:
     def family(self) -> str:
         """What makes them, whatever their number: a view stays the same when others are added."""
         names = ", ".join(_name(transform) for transform in self.transforms)
-        return f"Views([{names}], seed={self.seed})"
+        partners = "" if self.pool is None else f", partners={self.pool.contents()}"
+        return f"Views([{names}], seed={self.seed}{partners})"
+
+    @property
+    def mixes(self) -> bool:
+        """Whether rows are mixed with others."""
+        return any(getattr(transform, "mixes", False) for transform in self.transforms)
+
+    def among(self, pool: Pool) -> Views:
+        """The same views, with partners drawn from these rows."""
+        other = copy.copy(self)
+        object.__setattr__(other, "pool", pool)
+        return other
+
+    def see(
+        self, inputs: Tensor, ids: Tensor, labels: Tensor | None
+    ) -> tuple[Tensor, Tensor | None, Mixture | None]:
+        """Inputs and labels in the views that the ids name, and what mixed rows are made of."""
+        if not self.mixes:
+            return self(inputs, ids), labels, None
+        moved = ids >= VIEW
+        made, parts = self._apply(inputs, ids)
+        # View 0 is the row itself, whatever was drawn for it.
+        kept = moved.reshape(-1, *[1] * (inputs.ndim - 1))
+        made = torch.where(kept, made, inputs)
+        if labels is None or self.pool is None:
+            return made, labels, None
+        own, *others = parts
+        still = (~moved).to(torch.float32)
+        parts = [Part(None, torch.where(moved, own.shares, still))] + [
+            Part(part.places, torch.where(moved, part.shares, 0.0)) for part in others
+        ]
+        return made, *mixture_of(parts, labels, self.pool)
 
     def __call__(self, inputs: Tensor, ids: Tensor) -> Tensor:
         """The inputs ``[B, ...]`` in the views that their ids ``[B]`` name.
@@ -139,25 +126,42 @@ class Views:
         if not bool(moved.any()):
             return inputs
         if bool(moved.all()):
-            return self._apply(inputs, ids)
+            return self._apply(inputs, ids)[0]
         result = inputs.clone()
-        result[moved] = self._apply(inputs[moved], ids[moved])
+        result[moved] = self._apply(inputs[moved], ids[moved])[0]
         return result
 
-    def _apply(self, inputs: Tensor, ids: Tensor) -> Tensor:
+    def _apply(self, inputs: Tensor, ids: Tensor) -> tuple[Tensor, list[Part]]:
         # Ids differ in few bits, so they are hashed before the key of a draw is mixed in.
-        words = _mix(ids * _signed(_GAMMA) + _signed(_mix_word(self.seed + _GAMMA)))
+        words = mix(ids * signed(GAMMA) + signed(mix_word(self.seed + GAMMA)))
+        own = [Part(None, torch.ones(len(ids), device=ids.device))]
+        return self._make(inputs, words, own, len(self.transforms))
+
+    def _make(
+        self, inputs: Tensor, words: Tensor, parts: list[Part], stop: int
+    ) -> tuple[Tensor, list[Part]]:
+        """What the first ``stop`` transforms make of inputs, and what that is made of."""
         result = inputs
-        for position, transform in enumerate(self.transforms):
-            key = _mix_word(_mix_word(self.seed + 2 * _GAMMA) + position * _GAMMA)
-            result = transform(result, Draws(words, key))
+        for position, transform in enumerate(self.transforms[:stop]):
+            key = mix_word(mix_word(self.seed + 2 * GAMMA) + position * GAMMA)
+            mixes = self.pool is not None and getattr(transform, "mixes", False)
+            draws = Draws(words, key, functools.partial(self._meet, position) if mixes else None)
+            result = transform(result, draws)
             if result.shape != inputs.shape or result.dtype != inputs.dtype:
                 raise AttarError(
                     f"Views: {_name(transform)} must keep shape and dtype, "
                     f"{tuple(inputs.shape)} {inputs.dtype}. It made {tuple(result.shape)} "
                     f"{result.dtype}; end it with .to(inputs.dtype)."
                 )
-        return result
+            parts = combined(parts, draws.met)
+        return result, parts
+
+    def _meet(self, position: int, draws: Draws) -> tuple[Tensor, list[Part]]:
+        """A partner for each row, as the transforms before this one make it."""
+        assert self.pool is not None
+        places = draws.integers(0, len(self.pool))
+        own = [Part(places, torch.ones(len(places), device=places.device))]
+        return self._make(self.pool.read(places), draws.words(), own, position)
 
 
 def _name(transform: Transform) -> str:
@@ -218,7 +222,7 @@ class Shift:
 
     def __call__(self, images: Tensor, draws: Draws) -> Tensor:
         """Images ``[B, C, H, W]`` or ``[B, H, W]``, moved."""
-        _check_images("shift", images)
+        check_images("shift", images)
         reach = self.pixels
         top, left = draws.integers(0, 2 * reach + 1), draws.integers(0, 2 * reach + 1)
         return _windows(F.pad(images, (reach, reach, reach, reach)), top, left, images.shape)
@@ -235,7 +239,7 @@ class Crop:
 
     def __call__(self, images: Tensor, draws: Draws) -> Tensor:
         """Images ``[B, C, H, W]`` or ``[B, H, W]``, cut anew."""
-        _check_images("crop", images)
+        check_images("crop", images)
         height, width = images.shape[-2:]
         if self.padding >= min(height, width):
             raise AttarError(
@@ -253,13 +257,14 @@ class Flip:
 
     def __call__(self, images: Tensor, draws: Draws) -> Tensor:
         """Images ``[B, C, H, W]`` or ``[B, H, W]``, some of them mirrored."""
-        _check_images("flip", images)
+        check_images("flip", images)
         mirrored = (draws.uniform() < 0.5).nonzero()[:, 0]
         flipped = images.index_select(0, mirrored).flip(-1)
         return images.clone().index_copy_(0, mirrored, flipped)
 
 
-def _check_images(owner: str, images: Tensor) -> None:
+def check_images(owner: str, images: Tensor) -> None:
+    """Raise unless these are images ``[B, C, H, W]`` or ``[B, H, W]``."""
     if images.ndim not in (3, 4):
         raise AttarError(
             f"{owner}: needs images [B, C, H, W] or [B, H, W]. Got shape {tuple(images.shape)}. "

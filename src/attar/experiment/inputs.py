@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from attar.checks import AttarError, check_labels, check_number
 from attar.data import ArrayData, MappedData, as_data, split
+from attar.data.split import among_themselves
 from attar.experiment.transfer import add_rows, read_transfer, still_there
 from attar.students import Family, Standardize, count_parameters, fit_to
 from attar.types import UNLABELLED, Data
@@ -48,7 +49,9 @@ class Splits:
         assert labels is not None
         if bool((labels != UNLABELLED).all()):
             return self.train
-        return self.train.take((labels != UNLABELLED).nonzero()[:, 0])
+        # Where views mix rows, the labelled ones alone: a partner without a label would take
+        # the label away from a row that has one.
+        return among_themselves(self.train.take((labels != UNLABELLED).nonzero()[:, 0]))
 
     @property
     def unlabelled_rows(self) -> int:

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from attar.checks import AttarError, check_number
 from attar.losses.logits import cross_entropy
-from attar.types import UNLABELLED, Batch, Outputs, TopKTargets, dense_logits
+from attar.types import UNLABELLED, Batch, Mixture, Outputs, TopKTargets, dense_logits
 
 #: What a term computes: the losses ``[N]`` and the rows ``[N]`` (bool) that count, None for all.
 TermFunction = Callable[[Outputs, Outputs | None, Batch], tuple[Tensor, Tensor | None]]
@@ -83,6 +83,9 @@ class Term:
 def hard(weight: float, *, smoothing: float = 0.0) -> Term:
     """Cross-entropy against the labels, the mean over the labelled rows alone.
 
+    A row that a view has mixed of two (mixup, cutmix) has the mean of the losses against both
+    labels, weighted by their shares, and counts where both are known.
+
     Args:
         weight: Of this term, 0 or more; beside a soft term of weight alpha usually 1 - alpha.
         smoothing: Label smoothing, from 0 to 1; see :func:`~attar.losses.cross_entropy`.
@@ -109,8 +112,10 @@ def hard(weight: float, *, smoothing: float = 0.0) -> Term:
                 "hard: the batch has no labels (None). Leave the hard term out of the objective, "
                 f"or give labels, {UNLABELLED} for the rows whose class is not known."
             )
-        losses = cross_entropy(dense_logits("hard", student), labels, smoothing=smoothing)
-        return losses, labels != UNLABELLED
+        logits = dense_logits("hard", student)
+        if batch.mixture is not None:
+            return _mixed(logits, batch.mixture, smoothing=smoothing), batch.mixture.known
+        return cross_entropy(logits, labels, smoothing=smoothing), labels != UNLABELLED
 
     return Term("hard", weight, function)
 
@@ -195,12 +200,24 @@ def pseudo(weight: float) -> Term:
         student: Outputs, teacher: Outputs | None, batch: Batch
     ) -> tuple[Tensor, Tensor | None]:
         assert teacher is not None  # the objective has seen to it
-        targets = _choice(teacher)
+        targets, logits = _choice(teacher), dense_logits("pseudo", student)
+        if batch.mixture is not None:
+            known = _mixed(logits, batch.mixture)
+            return torch.where(batch.mixture.known, known, cross_entropy(logits, targets)), None
         if batch.labels is not None:
             targets = torch.where(batch.labels == UNLABELLED, targets, batch.labels)
-        return cross_entropy(dense_logits("pseudo", student), targets), None
+        return cross_entropy(logits, targets), None
 
     return Term("pseudo", weight, function, needs_teacher=True)
+
+
+def _mixed(logits: Tensor, mixture: Mixture, *, smoothing: float = 0.0) -> Tensor:
+    """``[N]`` cross-entropy against all labels of a mixed row, weighted by their shares."""
+    columns = zip(mixture.labels.unbind(dim=1), mixture.shares.unbind(dim=1), strict=True)
+    losses = [
+        share * cross_entropy(logits, labels, smoothing=smoothing) for labels, share in columns
+    ]
+    return torch.stack(losses).sum(dim=0)
 
 
 def _choice(teacher: Outputs) -> Tensor:

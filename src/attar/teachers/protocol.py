@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from attar.checks import AttarError
-from attar.types import Batch, Outputs
+from attar.types import Batch, Mixture, Outputs
 
 
 class NamedTeacher(Protocol):
@@ -49,12 +49,14 @@ def select(batch: Batch, index: Tensor) -> Batch:
         inputs = {name: value[index] for name, value in batch.inputs.items()}
     else:
         inputs = batch.inputs[index]
+    mixture = batch.mixture
     return replace(
         batch,
         inputs=inputs,
         ids=batch.ids[index],
         labels=None if batch.labels is None else batch.labels[index],
         weights=None if batch.weights is None else batch.weights[index],
+        mixture=mixture and Mixture(mixture.labels[index], mixture.shares[index]),
     )
 
 
