@@ -97,8 +97,5 @@ bench-ensemble: $(STAMP)
 bench-in-sample: $(STAMP)
 	$(BIN)/python benchmarks/in_sample/run.py
 
-bench-mnist: $(STAMP)
-	$(BIN)/python benchmarks/mnist/run.py
-
 clean:
 	rm -rf .venv build dist site .mypy_cache .ruff_cache .pytest_cache
