@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -10,6 +14,7 @@ import torch
 from attar.checks import AttarError
 from attar.data import ArrayData
 from attar.store import Store, damage, label, label_shard, prune
+from attar.store.places import LocalPlace
 from attar.types import Batch, Outputs
 
 DATA = ArrayData(torch.rand(50, 4), rows=torch.arange(50) * 2)
@@ -41,3 +46,21 @@ def test_an_address_of_a_file_is_a_folder(tmp_path: Path) -> None:
 def test_an_unknown_address_is_refused() -> None:
     with pytest.raises(AttarError, match=r"nowhere://x cannot be opened"):
         Store.open("nowhere://x")
+
+
+def test_a_file_that_another_writer_removes_while_it_is_listed_hides_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("a", "b", "c"):
+        (tmp_path / name).write_bytes(b"xy")
+    scan = os.scandir
+
+    @contextlib.contextmanager
+    def late(folder: Path) -> Iterator[Any]:
+        with scan(folder) as entries:
+            listed = list(entries)
+        (tmp_path / "b").unlink()
+        yield listed
+
+    monkeypatch.setattr(os, "scandir", late)
+    assert LocalPlace(tmp_path).sizes() == {"a": 2, "c": 2}

@@ -95,15 +95,17 @@ class LocalPlace:
 
     def sizes(self, folder: str = "") -> dict[str, int]:
         """See :class:`Place`."""
-        try:
-            with os.scandir(self.path / folder) as entries:
-                return {
-                    entry.name: entry.stat().st_size
-                    for entry in entries
-                    if not _temporary(entry.name) and entry.is_file()
-                }
-        except (FileNotFoundError, NotADirectoryError):
-            return {}
+        found = {}
+        with (
+            contextlib.suppress(FileNotFoundError, NotADirectoryError),
+            os.scandir(self.path / folder) as entries,
+        ):
+            for entry in entries:
+                # Another writer may remove a file on the way: that one is gone, not all of them.
+                with contextlib.suppress(FileNotFoundError):
+                    if not _temporary(entry.name) and entry.is_file():
+                        found[entry.name] = entry.stat().st_size
+        return found
 
     def folders(self) -> list[str]:
         """See :class:`Place`."""
