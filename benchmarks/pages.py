@@ -223,7 +223,8 @@ def pages() -> dict[Path, str]:
     found = {docs / "demo.md": demo_page(), docs / "verdict.md": verdict_page()}
     found[docs / "step_cost.md"] = step_cost_page()
     hinton = results("hinton")
-    found |= hinton_page.pages(hinton, table, made("hinton"), docs)
+    tens = results("ensemble") if (BENCHMARKS / "ensemble" / "results.json").exists() else None
+    found |= hinton_page.pages(hinton, table, made("hinton"), docs, tens)
     readme = ROOT / "README.md"
     found[readme] = fill(readme.read_text("utf-8"))
     return found

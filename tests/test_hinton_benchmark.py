@@ -129,17 +129,32 @@ def every_figure() -> tuple[dict[str, float], list[dict[str, object]]]:
     return figures, rows
 
 
+def every_ensemble() -> dict[str, object]:
+    figures: dict[str, float] = {}
+    for part in ("ten", "unlike"):
+        for name in ("hard", "smoothed", "distilled", "single"):
+            figures |= {f"{part}_{name}_errors_mean": 70.0, f"{part}_{name}_errors_sd": 2.0}
+            figures |= {f"{part}_{name}_nll_mean": 0.02}
+        for name in ("arithmetic", "geometric", "learnt"):
+            figures |= {f"{part}_{name}_errors": 60.0, f"{part}_{name}_nll": 0.05}
+        figures[f"{part}_seeds"] = 5.0
+    rows = [{"part": p, "verdict": "BEATS", "reason": f"Of {p}."} for p in ("ten", "unlike")]
+    return {"figures": figures, "rows": rows}
+
+
 def test_a_page_of_all_tables_says_what_was_reached() -> None:
     figures, rows = every_figure()
     docs = Path("docs")
-    found = hinton_page.pages({"figures": figures, "rows": rows}, pages.table, "Made.", docs)
+    results = {"figures": figures, "rows": rows}
+    found = hinton_page.pages(results, pages.table, "Made.", docs, every_ensemble())
     page = found[docs / "hinton.md"]
     assert "Not run yet" not in page
+    assert "| all: arithmetic mean, learnt weights | 60 | 0.0500 |" in page
     assert "| the teacher, errors | 67 | below 35 | 30.0 | yes |" in page
     assert "| the same on stored views, errors |  | at most 55 | 70.2 | **no** |" in page
     assert "| at least 99 % | 99.12 % | yes |" in page
     assert "| below 8 % | 0.9 % | yes |" in page
-    for part in ("mlp800_plain", "mlp30_plain", "labels1000", "conv200x"):
+    for part in ("mlp800_plain", "mlp30_plain", "labels1000", "conv200x", "ten", "unlike"):
         assert f"**BEATS**: Of {part}." in page
     assert {path.name for path in found} == {
         "hinton.md",
@@ -158,6 +173,7 @@ def test_a_page_says_plainly_what_was_not_run() -> None:
     assert "| 784-800-800-10, no augmentation, errors | 74 | at most 74 | not run yet |  |" in page
     for name in ("plain", "views", "missing", "widths", "few-labels", "paper", "view-counts"):
         assert f"    python benchmarks/hinton/run.py {name}\n" in page
+    assert "    python benchmarks/ensemble/run.py\n" in page
     assert "run.py teachers" not in page
     assert "![" not in page  # no link to a picture that is not there
 
