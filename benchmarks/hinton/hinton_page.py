@@ -311,8 +311,8 @@ def _view_counts(figures: Figures, table: Any) -> str:
     head = ["views", "errors", "NLL", "seconds, labelling included"]
     return f"""## How many views
 
-784-230-230-10, T = 4. A stored view is labelled once, for all students that ever learn from it; a
-live teacher answers at every step of every student.
+784-230-230-10, T = 4, one network of the ensemble as teacher. A stored view is labelled once, for
+all students that ever learn from it; a live teacher answers at every step of every student.
 
 {table(head, lines)}"""
 

@@ -27,7 +27,12 @@ from attar.students import count_parameters
 from attar.teachers import EnsembleTeacher
 from attar.types import Teacher
 
-RECIPES = {recipe.name: recipe for recipe in (CONVOLUTIONAL, PAPER)}
+#: ``conv1`` is the first network of the ensemble alone.
+RECIPES = {
+    "conv": CONVOLUTIONAL,
+    "conv1": replace(CONVOLUTIONAL, members=1),
+    "paper": PAPER,
+}
 
 
 @dataclass(frozen=True)

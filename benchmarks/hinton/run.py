@@ -8,6 +8,10 @@ the 10,000 test rows are opened once a table, at its end. Every trained network 
 ``$ATTAR_CACHE`` (or the user's cache folder) and never trained twice, so that a table that was
 stopped goes on with the run that it was at. ``--quick`` is a miniature of a minute or two, which
 writes into its cache and not into the repository.
+
+On one core that computes in bfloat16 the tables take about so many minutes, each from an empty
+folder but for the teacher: teachers 15, plain 15, missing 5, views 20, widths 15, few-labels 30,
+paper 8, view-counts 25, convolutional 35. In float32 it is two to three times that.
 """
 
 from __future__ import annotations
