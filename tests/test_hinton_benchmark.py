@@ -16,6 +16,7 @@ from attar.data import ArrayData, Views
 sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
 sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks" / "hinton"))
 import hinton_page
+import hinton_sections
 import pages
 import pictures
 import record
@@ -117,7 +118,7 @@ def every_figure() -> tuple[dict[str, float], list[dict[str, object]]]:
             name = f"mlp{width}_plain_T{temperature}_validation_errors"
             figures |= {f"{name}_mean": 50.0, f"{name}_sd": 3.0}
     for part in ("without3", "only78"):
-        for name in hinton_page.CORRECTIONS:
+        for name in hinton_sections.CORRECTIONS:
             figures |= {f"{part}_{name}_errors_mean": 90.0, f"{part}_{name}_errors_sd": 3.0}
             figures |= {f"{part}_{name}_errors_on_missing_mean": 9.0}
             figures |= {f"{part}_{name}_missing_right": 0.9912}
