@@ -82,7 +82,7 @@ The student is distilled on images of the other classes alone (soft loss only, n
 without a label, by how frequent each class is among the training images
 ([when and why](../how-to/transfer-sets.md)).
 
-No threes: {figures["without3_rows_of_missing"]:,.0f} of the test images are threes. The paper reports
+No threes, of which the test set has {figures["without3_rows_of_missing"]:,.0f}. The paper reports
 206 errors, 133 of them on threes, and 109 and 14 (98.6 % right) with a bias set by hand on
 test.
 
