@@ -13,7 +13,7 @@ import torch
 
 from attar.checks import AttarError
 from attar.data import ArrayData
-from attar.store import Store, damage, label, label_shard, prune
+from attar.store import Store, damage, folder, label, label_shard, prune
 from attar.store.places import LocalPlace
 from attar.types import Batch, Outputs
 
@@ -64,3 +64,23 @@ def test_a_file_that_another_writer_removes_while_it_is_listed_hides_no_other(
 
     monkeypatch.setattr(os, "scandir", late)
     assert LocalPlace(tmp_path).sizes() == {"a": 2, "c": 2}
+
+
+def test_a_folder_that_another_writer_claims_in_the_same_moment_is_a_store(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = LocalPlace(tmp_path / "store")
+    looked = []
+
+    def read(self: LocalPlace, name: str, limit: int) -> bytes | None:
+        looked.append(name)
+        if len(looked) == 1:  # not there yet; and there before the next look
+            monkeypatch.undo()
+            folder.claim(LocalPlace(tmp_path / "store"))
+            return None
+        return None
+
+    monkeypatch.setattr(LocalPlace, "read", read)
+    folder.claim(place)
+    assert looked == ["store.json"]
+    assert folder.mark_is_sound(place)

@@ -38,6 +38,8 @@ def claim(place: Place) -> None:
     if place.is_file():
         raise AttarError(f"label: {place.address} is a file; choose another folder.")
     strange = sorted([*place.sizes(), *place.folders()])
+    if strange and mark_is_sound(place):
+        return  # another writer has made it one between the two looks
     if strange:
         raise AttarError(
             f"label: {place.address} is not empty and is no store: it holds "
