@@ -23,9 +23,10 @@ from torch import Tensor
 sys.path.insert(0, str(Path(__file__).parents[1]))
 sys.path.insert(0, str(Path(__file__).parents[1] / "hinton"))
 import record
-from lab import ASK, Lab, open_lab
+from lab import Lab
 from measure import Asked, ask, choose, compared, opened, validation_gap
-from students import Student, errors, mean_nll, trained
+from running import add_arguments, assistants, start, turned, write
+from students import Student, errors, mean_nll, train_all, trained
 
 from attar.data import ArrayData
 from attar.evaluation import predict_logits
@@ -52,10 +53,9 @@ def ten(lab: Lab) -> record.Part:
     count = min(MEMBERS, lab.seeds(MEMBERS))
     base = Student("hard", WIDTH, rows="train", steps=lab.steps(STEPS))
     # Other seeds than those of the students that are compared with them.
-    members = [
-        ModelTeacher(trained(lab, base.changed(seed=100 + number)), outputs="logits", name="mlp")
-        for number in range(count)
-    ]
+    networks = [base.changed(seed=100 + number) for number in range(count)]
+    train_all(lab, networks)
+    members = [ModelTeacher(trained(lab, one), outputs="logits", name="mlp") for one in networks]
     rows, figures = _members(lab, members)
     plain = EnsembleTeacher(members)
     more, distilled = _distilled(lab, plain, f"ten{count}")
@@ -95,7 +95,7 @@ def halved(rows: Any) -> Any:
 
 
 def _answers(lab: Lab, member: Any, data: ArrayData) -> Tensor:
-    return predict_logits(member, data, batch_size=ASK)
+    return predict_logits(member, data, batch_size=lab.ask_size)
 
 
 def _weights(lab: Lab, members: list[Any]) -> Tensor:
@@ -154,24 +154,22 @@ def _distilled(lab: Lab, teacher: EnsembleTeacher, key: str) -> record.Part:
 
 def main() -> None:
     """Both ensembles; what is trained already is read back."""
+    known = {"ten": ten, "unlike": unlike}
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--quick", action="store_true")
-    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("tables", nargs="*", choices=[*known, []], help=", ".join(known))
+    add_arguments(parser)
     arguments = parser.parse_args()
-    torch.set_num_threads(arguments.threads)
-    lab = open_lab(quick=arguments.quick)
-    for name, table in {"ten": ten, "unlike": unlike}.items():
-        part = table(lab)
-        record.write(
-            {name: part},
-            command="python benchmarks/ensemble/run.py",
-            seeds={"split": 0, "members": 100, "students": SEEDS},
-            path=lab.folder / "ensemble.json" if arguments.quick else RESULTS,
-            threads=torch.get_num_threads(),
-        )
-        print(name, {key: round(value, 4) for key, value in part[1].items()}, flush=True)
+    names = arguments.tables or list(known)
+    lab = start(arguments)
+    with assistants(arguments, names):
+        for name in turned(arguments, names):
+            part = known[name](lab)
+            if arguments.assist is None:
+                path = lab.folder / "ensemble.json" if arguments.quick else RESULTS
+                seeds = {"split": 0, "members": 100, "students": SEEDS}
+                write(lab, {name: part}, "python benchmarks/ensemble/run.py", seeds, path)
 
 
 if __name__ == "__main__":

@@ -12,15 +12,18 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "mnist"))
 from fetch import cache_folder, mnist
+from turns import turn
 
-from attar.data import ArrayData, Views, join, shift, split
+from attar.data import ArrayData, Views, cutmix, join, mixup, shift, split
 from attar.store import Store, label
 from attar.teachers import EnsembleTeacher
 
 #: Rows of the training set on which choices are made; no teacher sees them.
 VALIDATION = 5_000
-#: Rows at a time when a teacher answers: convolutions then stay in the caches.
+#: Rows at a time when a teacher answers on a processor: convolutions then stay in the caches.
 ASK = 64
+#: The same on a GPU.
+ASK_GPU = 2048
 
 
 class Clock:
@@ -72,43 +75,75 @@ class Lab:
         return 2 if self.quick else count
 
     @property
+    def device(self) -> torch.device:
+        """Where networks are trained and asked."""
+        found: torch.device = self.accelerator.device
+        return found
+
+    @property
+    def ask_size(self) -> int:
+        """Rows at a time when a teacher answers."""
+        return ASK if self.device.type == "cpu" else ASK_GPU
+
+    @property
     def everything(self) -> ArrayData:
         """The 60,000 rows of the training set."""
         return join(self.train, self.validation)
 
-    def targets(self, teacher: EnsembleTeacher, key: str, views: int) -> Store:
-        """What the teacher says of all rows, the 60,000 in so many shifted views."""
-        rows = self.everything.with_views(student_views(views))
+    def targets(
+        self,
+        teacher: EnsembleTeacher,
+        key: str,
+        views: int,
+        kind: str = "shift",
+        rows: ArrayData | None = None,
+    ) -> Store:
+        """What the teacher says of these rows in so many views; the 60,000 where none are given."""
+        rows = (rows or self.everything).with_views(student_views(views, kind))
+        mixed = "" if kind == "shift" else f"-{kind.replace(' ', '-')}"
 
         def report(done: int, total: int) -> None:
             self.clock(f"{key} answers", done, total)
 
-        folder = self.folder / "targets" / f"{key}-v{views}"
-        with self.cast():
-            return label(teacher, rows, folder, batch_size=ASK, progress=report)
+        folder = self.folder / "targets" / f"{key}-v{views}{mixed}"
+        with turn(self.folder / "turns" / folder.name), self.cast():
+            return label(teacher, rows, folder, batch_size=self.ask_size, progress=report)
 
     def judged(self, teacher: EnsembleTeacher, key: str) -> Store:
         """What the teacher says of the test rows."""
         folder = self.folder / "targets" / f"{key}-test"
-        return label(teacher, self.test, folder, batch_size=ASK)
+        with turn(self.folder / "turns" / folder.name):
+            return label(teacher, self.test, folder, batch_size=self.ask_size)
 
     def cast(self) -> torch.autocast:
         """The context in which a teacher labels: in the precision of training."""
-        return torch.autocast("cpu", torch.bfloat16, enabled=self.precision == "bf16")
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16")
 
 
-def student_views(count: int) -> Views | None:
-    """What teacher and student both see: the rows as they are, and moved by up to two pixels."""
-    return None if count == 1 else Views((shift(2),), count)
+#: What may become of a row in its views, beside being moved by up to two pixels.
+MIXED = {"mixup": mixup(1.0), "cutmix": cutmix(1.0)}
 
 
-def open_lab(precision: str = "auto", *, quick: bool = False) -> Lab:
+def student_views(count: int, kind: str = "shift") -> Views | None:
+    """What teacher and student both see: the rows as they are, and in ``count - 1`` other views.
+
+    Args:
+        count: How many views, the rows themselves included.
+        kind: ``"shift"``: moved by up to two pixels; ``"shift mixup"``, ``"shift cutmix"``,
+            ``"shift mixup cutmix"``: each row then mixed with another one.
+    """
+    if count == 1:
+        return None
+    return Views((shift(2), *(MIXED[word] for word in kind.split()[1:])), count)
+
+
+def open_lab(precision: str = "auto", *, gpu: bool = False, quick: bool = False) -> Lab:
     """MNIST, split, and the folder ``benchmarks/hinton`` of the cache."""
     from accelerate import Accelerator
 
     if precision == "auto":
         # Processors with matrix units (AMX) train these networks two to three times faster so.
-        precision = "bf16" if torch.cpu._is_amx_tile_supported() else "no"
+        precision = "bf16" if gpu or torch.cpu._is_amx_tile_supported() else "no"
     cache = cache_folder()
     rows, test = mnist(cache)
     if quick:
@@ -122,7 +157,7 @@ def open_lab(precision: str = "auto", *, quick: bool = False) -> Lab:
         validation,
         test,
         cache / "benchmarks" / ("hinton-quick" if quick else "hinton"),
-        Accelerator(mixed_precision=precision, cpu=True),
+        Accelerator(mixed_precision=precision, cpu=not gpu),
         precision,
         Clock(),
         quick,

@@ -11,7 +11,17 @@ from typing import Any
 import numpy as np
 import torch
 from lab import Lab
-from students import Student, errors, fresh, mean_nll, on_validation, row_nll, told, trained
+from students import (
+    Student,
+    errors,
+    fresh,
+    mean_nll,
+    on_validation,
+    row_nll,
+    told,
+    train_all,
+    trained,
+)
 from teachers import CONVOLUTIONAL, PAPER, Recipe, ensemble
 from torch import Tensor
 
@@ -67,6 +77,7 @@ def choose(
     lab: Lab, trials: Sequence[Student], targets: Store | None
 ) -> tuple[Student, list[dict[str, Any]]]:
     """The trial with the fewest errors on validation, of equals the one with the lower NLL."""
+    train_all(lab, trials, targets)
     return best_of(trials, [on_validation(lab, trial, targets) for trial in trials])
 
 
@@ -124,13 +135,14 @@ def opened(
         teacher: The teacher itself, for a student that hears it live.
     """
     each = [student.changed(seed=seed) for seed in range(lab.seeds(seeds))]
+    train_all(lab, each, targets, teacher)
     models = [trained(lab, one, targets, teacher) for one in each]
     logits = torch.stack([predict_logits(model, lab.test) for model in models])
     rows = [
         {"arm": one.arm, **setting_of(one)}
         | {"errors": errors(said, lab.test), "nll": mean_nll(said, lab.test)}
         | {"training_seconds": told(lab, one)["training_seconds"]}
-        | {"precision": told(lab, one)["precision"]}
+        | {"precision": told(lab, one)["precision"], "device": told(lab, one)["device"]}
         for one, said in zip(each, logits, strict=True)
     ]
     return Arm(student, logits, rows)

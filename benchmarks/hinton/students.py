@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import torch
 from lab import Lab, student_views
 from torch import Tensor, nn
+from turns import share_out, turn
 
 from attar.data import ArrayData, Batches
 from attar.engine import Distiller, TrainConfig, train
@@ -22,6 +24,7 @@ from attar.students import Family, Standardize, convnet, mlp
 from attar.teachers import StoredTeacher
 from attar.types import UNLABELLED, Teacher
 
+WEIGHTS, NOTE = "student.safetensors", "run.json"
 FAMILIES: dict[str, Family] = {"mlp": mlp, "convnet": convnet}
 
 
@@ -37,6 +40,7 @@ class Student:
             choices), ``"without 3"`` or ``"only 7 8"`` of these, ``"labels N"``.
         teacher: Whose soft targets; empty where there are none.
         views: How many views of a row, itself included.
+        view: What a view is; see :func:`lab.student_views`.
         temperature: T.
         alpha: The weight of the soft loss.
         smoothing: Strength of the label smoothing.
@@ -54,6 +58,7 @@ class Student:
     rows: str = "all"
     teacher: str = ""
     views: int = 1
+    view: str = "shift"
     temperature: float = 1.0
     alpha: float = 1.0
     smoothing: float = 0.0
@@ -73,7 +78,8 @@ class Student:
         if self.smoothing:
             words.append(f"s{self.smoothing:g}")
         if self.views > 1:
-            words.append(f"v{self.views}" + ("-live" if self.live else ""))
+            mixed = "" if self.view == "shift" else f"-{self.view.replace(' ', '-')}"
+            words.append(f"v{self.views}{mixed}" + ("-live" if self.live else ""))
         words += [f"n{self.steps}", f"b{self.batch_size}", f"lr{self.learning_rate:g}"]
         return "-".join([*words, f"wd{self.weight_decay:g}", f"seed{self.seed}"])
 
@@ -92,7 +98,7 @@ class Student:
 
     def data(self, lab: Lab) -> ArrayData:
         """The rows that it learns from, in its views."""
-        return chosen_rows(lab, self.rows).with_views(student_views(self.views))
+        return chosen_rows(lab, self.rows).with_views(student_views(self.views, self.view))
 
 
 def chosen_rows(lab: Lab, word: str) -> ArrayData:
@@ -136,7 +142,7 @@ def fresh(lab: Lab, student: Student) -> nn.Module:
 def trained(
     lab: Lab, student: Student, targets: Store | None = None, live: Teacher | None = None
 ) -> nn.Module:
-    """The trained student; trained once.
+    """The trained student, in eval mode on the device of the lab; trained once.
 
     Args:
         lab: Rows and folders.
@@ -144,12 +150,47 @@ def trained(
         targets: What its teacher said.
         live: The teacher itself, for a student that hears it live.
     """
+    train_one(lab, student, targets, live)
     model = fresh(lab, student)
+    load_weights(model, lab.folder / "students" / student.key / WEIGHTS)
+    return model.to(lab.device).eval()
+
+
+def train_all(
+    lab: Lab,
+    students: Sequence[Student],
+    targets: Store | None = None,
+    live: Teacher | None = None,
+) -> None:
+    """Train these students, beside other processes that do the same."""
+    share_out(students, lambda one, wait: train_one(lab, one, targets, live, wait=wait))
+
+
+def train_one(
+    lab: Lab,
+    student: Student,
+    targets: Store | None = None,
+    live: Teacher | None = None,
+    *,
+    wait: bool = True,
+) -> None:
+    """Train it where that is left to do; what another process is at is waited for, or not."""
+    if _done(lab, student):
+        return
+    with turn(lab.folder / "students" / student.key, wait=wait) as mine:
+        if mine and not _done(lab, student):
+            _train(lab, student, fresh(lab, student), targets, live)
+
+
+def _done(lab: Lab, student: Student) -> bool:
+    # Written last, so the weights are there and whole.
+    return (lab.folder / "students" / student.key / NOTE).exists()
+
+
+def _train(
+    lab: Lab, student: Student, model: nn.Module, targets: Store | None, live: Teacher | None
+) -> None:
     folder = lab.folder / "students" / student.key
-    weights, note = folder / "student.safetensors", folder / "run.json"
-    if note.exists():  # written last, so the weights are there and whole
-        load_weights(model, weights)
-        return model.eval()
     rows = student.data(lab)
     if student.arm in ("hard", "smoothed"):
         assert rows.labels is not None
@@ -171,16 +212,16 @@ def trained(
     for record in train(distiller, batches, config, accelerator=lab.accelerator):
         lab.clock(student.key, record.step, student.steps)
     assert record is not None
-    save_weights(model, weights)
+    save_weights(model, folder / WEIGHTS)
     told = asdict(student) | {"loss": record.loss, "training_seconds": record.seconds}
     told |= {"precision": lab.precision, "threads": torch.get_num_threads()}
-    write_text("benchmarks/hinton", note, json.dumps(told, indent=1))
-    return model.eval()
+    told |= {"device": lab.device.type}
+    write_text("benchmarks/hinton", folder / NOTE, json.dumps(told, indent=1))
 
 
 def told(lab: Lab, student: Student) -> dict[str, Any]:
     """What its run left behind."""
-    path: Path = lab.folder / "students" / student.key / "run.json"
+    path: Path = lab.folder / "students" / student.key / NOTE
     found: dict[str, Any] = json.loads(path.read_text("utf-8"))
     return found
 

@@ -6,10 +6,12 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from turns import share_out, turn
 
 from attar.data import ArrayData, Batches, Views, shift
 from attar.data.views import Draws
@@ -145,9 +147,18 @@ PAPER = Recipe("paper", dropout_mlp, 1200, 1, 100, 512, 1e-3, shift(2))
 
 
 def member(
-    recipe: Recipe, number: int, rows: ArrayData, folder: Path, report: Report, accelerator: object
-) -> ModelTeacher:
-    """One trained network: train it, go on with it, or read it back."""
+    recipe: Recipe,
+    number: int,
+    rows: ArrayData,
+    folder: Path,
+    report: Report,
+    accelerator: Any,
+    wait: bool = True,
+) -> ModelTeacher | None:
+    """One trained network: train it, go on with it, or read it back.
+
+    None where another process is at it and nobody is to wait.
+    """
     torch.manual_seed(number)
     network = recipe.family.model(
         recipe.width,
@@ -155,11 +166,27 @@ def member(
         classes=len(rows.classes),
         scaler=Standardize.fit(rows.inputs),
     )
-    name = f"{recipe.family.name}({recipe.width})"
     path = folder / recipe.key / f"member-{number}.safetensors"
-    if path.exists():
-        load_weights(network, path)
-        return ModelTeacher(network.eval(), outputs="logits", name=name)
+    with turn(path.with_suffix(".turn"), wait=wait) as mine:
+        if not mine:
+            return None
+        if path.exists():
+            load_weights(network, path)
+        else:
+            _train(recipe, number, network, rows, path, report, accelerator)
+    network = network.to(accelerator.device).eval()
+    return ModelTeacher(network, outputs="logits", name=f"{recipe.family.name}({recipe.width})")
+
+
+def _train(
+    recipe: Recipe,
+    number: int,
+    network: nn.Module,
+    rows: ArrayData,
+    path: Path,
+    report: Report,
+    accelerator: Any,
+) -> None:
     # Other views for each member: networks that differ more agree less in their errors.
     viewed = rows.with_views(Views((recipe.transform,), recipe.epochs + 1, seed=1 + number))
     steps = recipe.epochs * len(rows) // recipe.batch_size
@@ -173,17 +200,21 @@ def member(
         report(f"{recipe.name} teacher {number} learns", record.step, steps)
     save_weights(network, path)
     checkpoint.unlink(missing_ok=True)
-    return ModelTeacher(network.eval(), outputs="logits", name=name)
 
 
 def ensemble(
-    recipe: Recipe, rows: ArrayData, folder: Path, report: Report, accelerator: object
+    recipe: Recipe, rows: ArrayData, folder: Path, report: Report, accelerator: Any
 ) -> EnsembleTeacher:
     """All members, mixed by their mean probability."""
-    networks = [
-        member(recipe, number, rows, folder, report, accelerator)
-        for number in range(recipe.members)
-    ]
+    networks: dict[int, ModelTeacher] = {}
+
+    def one(number: int, wait: bool) -> None:
+        if number not in networks:
+            found = member(recipe, number, rows, folder, report, accelerator, wait)
+            if found is not None:
+                networks[number] = found
+
+    share_out(range(recipe.members), one)
     what = f"{recipe.family.name}({recipe.width})"
     name = f"ensemble of {recipe.members} {what}" if recipe.members > 1 else what
-    return EnsembleTeacher(networks, name=name)
+    return EnsembleTeacher([networks[number] for number in range(recipe.members)], name=name)

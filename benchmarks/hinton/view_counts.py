@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 
+import numpy as np
 import record
 import torch
-from lab import ASK, Lab, student_views
-from measure import Asked, ask, opened
-from students import Student
+from lab import Lab, student_views
+from measure import ask, opened, spread
+from students import Student, fresh
+from torch import nn
 
-from attar.types import Batch
+from attar.data import ArrayData, Batches
+from attar.engine import Distiller, TrainConfig, train
+from attar.teachers import StoredTeacher
+from attar.types import Teacher
 
 COUNTS = (1, 2, 8, 32)
 WIDTH, SEEDS, TEMPERATURE = 230, 3, 4.0
@@ -18,38 +24,79 @@ WIDTH, SEEDS, TEMPERATURE = 230, 3, 4.0
 STEPS = 3_750
 #: A view for each pass: none is seen twice.
 FRESH = 33
+#: What is timed: this many rows in all their views, and rounds of so many steps.
+TIMED_ROWS, ROUNDS, ROUND_STEPS = 3_000, 5, 40
+
+
+def _base(lab: Lab) -> Student:
+    base = Student("distilled", WIDTH, teacher="conv1", temperature=TEMPERATURE)
+    return base.changed(steps=lab.steps(STEPS))
 
 
 def view_counts(lab: Lab) -> dict[str, record.Part]:
-    """784-230-230-10 on V views, V = 1, 2, 8, 32, with the wall-clock time of both.
+    """784-230-230-10 on V views, V = 1, 2, 8, 32, and on fresh views that a live teacher labels.
 
     The teacher is one network: a live ensemble of five would answer for an hour and a half.
     """
     asked = ask(lab, "conv1", views=max(COUNTS))
-    label_seconds = _seconds_a_pass(lab, asked)
-    base = Student("distilled", WIDTH, teacher="conv1", temperature=TEMPERATURE)
-    base = base.changed(steps=lab.steps(STEPS))
-    rows, figures = [], {"label_seconds_per_view": label_seconds}
-    for count in COUNTS:
-        arm = opened(lab, base.changed(views=count), asked.train, SEEDS)
-        rows += arm.rows
-        seconds = sum(row["training_seconds"] for row in arm.rows) / len(arm.rows)
-        figures |= arm.figures(f"v{count}")
-        figures[f"v{count}_training_seconds"] = seconds
-        figures[f"v{count}_seconds_with_labelling"] = seconds + count * label_seconds
-    live = opened(lab, base.changed(views=FRESH, live=True), None, SEEDS, teacher=asked.teacher)
-    seconds = sum(row["training_seconds"] for row in live.rows) / len(live.rows)
-    figures |= live.figures("live") | {"live_seconds_with_labelling": seconds}
-    return {"viewcount": (rows + live.rows, figures)}
+    base = _base(lab)
+    arms = {
+        f"v{count}": opened(lab, base.changed(views=count), asked.train, SEEDS) for count in COUNTS
+    }
+    live = base.changed(views=FRESH, live=True)
+    arms["live"] = opened(lab, live, None, SEEDS, teacher=asked.teacher)
+    rows = [row for arm in arms.values() for row in arm.rows]
+    figures: dict[str, float] = {}
+    for name, arm in arms.items():
+        figures |= arm.figures(name)
+    return {"viewcount": (rows, figures)}
 
 
-def _seconds_a_pass(lab: Lab, asked: Asked) -> float:
-    """How long the teacher takes for one view of all rows, from a part of them."""
-    rows = lab.everything.with_views(student_views(2))
-    asked_about = min(len(rows), 3_200)
+def view_times(lab: Lab) -> dict[str, record.Part]:
+    """The wall-clock time of both ways: a step of each in turn, and the labelling of a view."""
+    teacher = ask(lab, "conv1").teacher
+    part = lab.everything.take(torch.arange(min(TIMED_ROWS, len(lab.everything))))
     began = time.perf_counter()
-    with lab.cast():
-        for start in range(0, asked_about, ASK):
-            batch: Batch = rows.batch(torch.arange(start, min(start + ASK, asked_about)), 1)
-            asked.teacher(batch)
-    return (time.perf_counter() - began) * len(rows) / asked_about
+    targets = lab.targets(teacher, "conv1-timed", max(COUNTS), rows=part)
+    label_seconds = (time.perf_counter() - began) / max(COUNTS)
+    label_seconds *= len(lab.everything) / len(part)
+    stored = StoredTeacher(targets)
+    arms: dict[str, tuple[Student, Teacher]] = {
+        f"v{count}": (_base(lab).changed(views=count), stored) for count in COUNTS
+    }
+    arms["live"] = (_base(lab).changed(views=FRESH, live=True), teacher)
+    running = {name: _steps(lab, part, one, said) for name, (one, said) in arms.items()}
+    for steps in running.values():
+        next(steps)  # The first round pays for what is made once.
+    seconds: dict[str, list[float]] = {name: [] for name in running}
+    for _ in range(ROUNDS):
+        for name, steps in running.items():
+            seconds[name].append(next(steps))
+    rows = [
+        {"views": name, "round": number, "step_seconds": value}
+        for name, values in seconds.items()
+        for number, value in enumerate(values)
+    ]
+    figures = {"label_seconds_per_view": label_seconds}
+    for name, values in seconds.items():
+        figures |= spread([1e3 * value for value in values], f"{name}_step_ms")
+        labelled = 0 if name == "live" else int(name[1:])
+        whole = STEPS * float(np.median(values)) + labelled * label_seconds
+        figures[f"{name}_seconds_with_labelling"] = whole
+        against = np.array(seconds["live"]) / np.array(values)
+        figures |= spread(against.tolist(), f"{name}_live_over_stored")
+    return {"viewtime": (rows, figures)}
+
+
+def _steps(lab: Lab, rows: ArrayData, student: Student, teacher: Teacher) -> Iterator[float]:
+    """Train on and on; the seconds a step of each round."""
+    model: nn.Module = fresh(lab, student)
+    viewed = rows.with_views(student_views(student.views, student.view))
+    batches = Batches(viewed, min(student.batch_size, len(rows)), seed=0)
+    config = TrainConfig(steps=(ROUNDS + 1) * ROUND_STEPS, log_every=ROUND_STEPS)
+    distiller = Distiller(model, student.objective(), teacher)
+    running = train(distiller, batches, config, accelerator=lab.accelerator)
+    while True:
+        began = time.perf_counter()
+        next(running)
+        yield (time.perf_counter() - began) / ROUND_STEPS
