@@ -5,9 +5,19 @@ import torch
 from torch import nn
 
 from attar.checks import AttarError
-from attar.students import FAMILIES, Family, Standardize, convnet, count_parameters, fit_to, mlp
+from attar.students import (
+    FAMILIES,
+    Family,
+    Standardize,
+    convnet,
+    count_parameters,
+    family_named,
+    fit_to,
+    mlp,
+    word_bag,
+)
 
-SHAPES = {"mlp": (784,), "convnet": (1, 28, 28), "plain_convnet": (1, 28, 28)}
+SHAPES = {"mlp": (784,), **dict.fromkeys(("convnet", "plain_convnet", "resnet"), (1, 28, 28))}
 
 
 def size(family: Family, width: int, shape: tuple[int, ...], classes: int = 10) -> int:
@@ -47,6 +57,30 @@ def test_a_budget_below_the_smallest_names_it():
 def test_a_huge_budget_takes_no_memory():
     width = fit_to(mlp, parameters=10**12, input_shape=(784,), classes=10)
     assert 999_000 < width < 1_000_000
+
+
+@pytest.mark.parametrize("largest", [1, 2, 3, 5, 8, 9])
+def test_a_family_with_a_largest_member_ends_there(largest):
+    family = Family("short", mlp.build, largest=largest)
+    given = {"input_shape": (4,), "classes": 3}
+    assert fit_to(family, parameters=10**9, **given) == largest
+    smallest = count_parameters(family.model(1, **given))
+    assert fit_to(family, parameters=smallest, **given) == 1
+    with pytest.raises(AttarError, match=rf"'width' parameter of short .*\[1, {largest}\]"):
+        family.model(largest + 1, **given)
+
+
+def test_a_family_of_names_goes_without_a_scaler():
+    scaler = Standardize.fit(torch.rand(4, 6))
+    given = {"input_shape": (6,), "classes": 2, "scaler": scaler}
+    assert isinstance(mlp.model(2, **given), nn.Sequential)
+    assert not isinstance(word_bag.model(2, **given), nn.Sequential)
+
+
+def test_a_name_stands_for_its_family():
+    assert all(family_named(name) is family for name, family in FAMILIES.items())
+    assert family_named("word_bag") is word_bag
+    assert family_named("transformer") is None
 
 
 def test_fit_to_draws_no_random_numbers():

@@ -14,7 +14,7 @@ from attar.checks import AttarError, check_number
 OBJECT = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
 
 #: The families of students by name; :data:`attar.students.FAMILIES` without loading torch.
-STUDENTS = ("convnet", "mlp", "plain_convnet")
+STUDENTS = ("convnet", "mlp", "plain_convnet", "resnet")
 
 
 def load_object(word: str, what: str) -> Any:

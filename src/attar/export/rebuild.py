@@ -15,7 +15,7 @@ from attar.checks import AttarError, need
 from attar.export.about import result_of
 from attar.export.bundle import read_bundle
 from attar.export.weights import load_weights
-from attar.students import FAMILIES, Standardize
+from attar.students import Standardize, family_named
 
 
 class Temperature(nn.Module):
@@ -80,29 +80,32 @@ class Recipe:
         return made.eval()
 
     def _fresh(self, weights: Path) -> nn.Module:
-        if self.family not in FAMILIES or self.width is None or self.input_shape is None:
+        family = None if self.family is None else family_named(str(self.family))
+        if family is None or self.width is None or self.input_shape is None:
             raise AttarError(
                 f"{self.owner}: the student {self.name} is of no family of attar.students, so "
                 f"only you can make its module. Give one with the same layers: "
                 f"load_student(path, model=YourModule()), or on the command line attar export "
                 f"module:function --weights {weights.name} --example ROWS.npy."
             )
+        return family.model(
+            self.width,
+            input_shape=self.input_shape,
+            classes=len(self.classes),
+            scaler=self._scaler(weights) if family.standardized else None,
+        )
+
+    def _scaler(self, weights: Path) -> Standardize:
         safe_open = need("safetensors", extra="train", purpose="loading weights").safe_open
         try:
             with safe_open(weights, framework="pt") as file:
-                scaler = Standardize(file.get_tensor("0.mean"), file.get_tensor("0.std"))
+                return Standardize(file.get_tensor("0.mean"), file.get_tensor("0.std"))
         except AttarError:
             raise
         except Exception as error:  # the library's error shares no base class with the system's
             raise AttarError(
                 f"{self.owner}: {weights.name} does not hold the weights of {self.name}: {error}."
             ) from error
-        return FAMILIES[self.family].model(
-            self.width,
-            input_shape=self.input_shape,
-            classes=len(self.classes),
-            scaler=scaler,
-        )
 
 
 def load_student(path: str | Path, *, model: nn.Module | None = None) -> nn.Module:

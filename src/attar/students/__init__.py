@@ -12,10 +12,25 @@ from attar.students.convnet import convnet
 from attar.students.family import Family, count_parameters, fit_to
 from attar.students.mlp import mlp
 from attar.students.plain_convnet import plain_convnet
+from attar.students.resnet import resnet
 from attar.students.standardize import Standardize
+from attar.students.text import word_bag
+from attar.students.timm_models import PREFIX, timm_models
 
-#: By name, for the command line.
-FAMILIES = {"convnet": convnet, "mlp": mlp, "plain_convnet": plain_convnet}
+#: By name, for the command line: those that take numbers or images.
+FAMILIES = {"convnet": convnet, "mlp": mlp, "plain_convnet": plain_convnet, "resnet": resnet}
+
+
+def family_named(name: str) -> Family | None:
+    """The family that a name in a file or on the command line stands for; None if there is none.
+
+    Raises:
+        AttarError: If it names models of timm (``timm:resnet10t``) that cannot be had.
+    """
+    if name.startswith(PREFIX):
+        return timm_models(*name.removeprefix(PREFIX).split("+"))
+    return {**FAMILIES, "word_bag": word_bag}.get(name)
+
 
 __all__ = [
     "FAMILIES",
@@ -23,7 +38,11 @@ __all__ = [
     "Standardize",
     "convnet",
     "count_parameters",
+    "family_named",
     "fit_to",
     "mlp",
     "plain_convnet",
+    "resnet",
+    "timm_models",
+    "word_bag",
 ]

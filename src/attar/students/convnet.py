@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -29,9 +31,12 @@ class ConvNet(nn.Module):
         AttarError: If the shape is another one.
     """
 
+    #: Of the family, for messages.
+    family: ClassVar[str] = "convnet"
+
     def __init__(self, width: int, input_shape: tuple[int, ...], classes: int) -> None:
         super().__init__()
-        _check_shape(input_shape)
+        _check_shape(self.family, input_shape)
         channels, height, side = input_shape
         smaller = min(height, side)
         stride = 2 if smaller >= 64 else 1
@@ -41,14 +46,19 @@ class ConvNet(nn.Module):
             nn.BatchNorm2d(width),
             nn.ReLU(),
         )
-        blocks: list[nn.Module] = [Block(width, width)]
+        blocks: list[nn.Module] = [self.block(width, width)]
         now = width
         while smaller >= 8:
             following = min(2 * now, 4 * width)
-            blocks += [Block(now, following, stride=2), Block(following, following)]
+            blocks += [self.block(now, following, stride=2), self.block(following, following)]
             now, smaller = following, -(-smaller // 2)
         self.blocks = nn.Sequential(*blocks)
         self.head = nn.Linear(now, classes)
+
+    @staticmethod
+    def block(before: int, after: int, *, stride: int = 1) -> nn.Module:
+        """What the stages are made of: ``[N, before, H, W]`` to ``[N, after, H / stride, ...]``."""
+        return Block(before, after, stride=stride)
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits ``[N, C]`` of float images ``[N, C, H, W]``."""
@@ -79,10 +89,10 @@ class Block(nn.Module):
         return F.relu(result + maps if self.residual else result)
 
 
-def _check_shape(shape: tuple[int, ...]) -> None:
+def _check_shape(family: str, shape: tuple[int, ...]) -> None:
     if len(shape) != 3 or not all(_SMALLEST <= side <= _LARGEST for side in shape[1:]):
         raise AttarError(
-            f"convnet: needs images of shape (C, H, W) with H and W from {_SMALLEST} to "
+            f"{family}: needs images of shape (C, H, W) with H and W from {_SMALLEST} to "
             f"{_LARGEST}. Got {shape}. For vectors there is mlp; images without a channel are "
             f"given one by X[:, None]."
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -20,6 +21,9 @@ class Family:
         name: What tables call it.
         build: ``(width, input_shape, classes) -> module``, whose parameters grow with the width.
             The module takes float inputs ``[N, *input_shape]`` and gives logits ``[N, classes]``.
+        largest: The greatest width there is; None where any is.
+        standardized: Whether its inputs are numbers to be standardised; False where they are
+            names of things, such as words.
 
     Example:
         >>> from attar.students import mlp
@@ -29,6 +33,8 @@ class Family:
 
     name: str
     build: Callable[[int, tuple[int, ...], int], nn.Module]
+    largest: int | None = None
+    standardized: bool = True
 
     def model(
         self,
@@ -41,18 +47,22 @@ class Family:
         """A fresh member, its weights drawn from torch's generator.
 
         Args:
-            width: The size, at least 1.
+            width: The size, from 1 to ``largest``.
             input_shape: The shape of one row, without the batch.
             classes: How many classes, at least 2.
-            scaler: Put in front, so that the model takes raw inputs.
+            scaler: Put in front, so that the model takes raw inputs; a family whose inputs are
+                not standardised does without.
 
         Raises:
             AttarError: If a number is out of range or the family does not take such inputs.
         """
-        check_number(self.name, "width", width, low=1, whole=True)
+        high = math.inf if self.largest is None else self.largest
+        check_number(self.name, "width", width, low=1, high=high, whole=True)
         check_number(self.name, "classes", classes, low=2, whole=True)
         member = self.build(width, tuple(input_shape), classes)
-        return member if scaler is None else nn.Sequential(scaler, member)
+        if scaler is None or not self.standardized:
+            return member
+        return nn.Sequential(scaler, member)
 
 
 def fit_to(family: Family, *, parameters: int, input_shape: tuple[int, ...], classes: int) -> int:
@@ -85,9 +95,11 @@ def fit_to(family: Family, *, parameters: int, input_shape: tuple[int, ...], cla
             f"classes has {smallest:,} parameters, more than the {parameters:,} allowed. Allow "
             f"more, or give smaller inputs."
         )
+    limit = math.inf if family.largest is None else family.largest
     fits, beyond = 1, 2
-    while size(beyond) <= parameters:
+    while beyond <= limit and size(beyond) <= parameters:
         fits, beyond = beyond, 2 * beyond
+    beyond = int(min(beyond, limit + 1))
     while beyond - fits > 1:
         middle = (fits + beyond) // 2
         if size(middle) <= parameters:
