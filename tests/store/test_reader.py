@@ -12,8 +12,9 @@ import torch
 
 from attar.checks import AttarError
 from attar.data import ArrayData, Views, flip
+from attar.losses import kl
 from attar.store import Store, label, layout, mapped
-from attar.types import VIEW, Batch, Outputs
+from attar.types import VIEW, Batch, Outputs, TopKTargets
 
 
 def by_id(ids: torch.Tensor) -> torch.Tensor:
@@ -125,6 +126,24 @@ def test_half_comes_back_as_half(tmp_path: Path) -> None:
     assert half.dtype is torch.float16
     assert torch.equal(half, by_id(ids).half())
     assert torch.equal(store.targets(ids), by_id(ids))
+    assert torch.equal(store.targets(ids, dtype=torch.float16), half)
+
+
+@pytest.mark.parametrize("more", [{"top_k": 2}, {"dtype": "int8"}])
+def test_what_is_kept_in_fewer_bytes_comes_back_as_half_too(
+    tmp_path: Path, more: dict[str, Any]
+) -> None:
+    store = label(teacher, ArrayData(torch.zeros(9, 1)), tmp_path / "s", **more)
+    ids = torch.tensor([8, 1, 8])
+    whole, half = store.targets(ids), store.targets(ids, dtype=torch.float16)
+    if isinstance(whole, TopKTargets):
+        assert torch.equal(half.indices, whole.indices)
+        assert torch.equal(half.log_sum_exp, whole.log_sum_exp)
+        student = torch.randn(3, 3, generator=torch.Generator().manual_seed(0))
+        assert torch.equal(kl(student, half), kl(student, whole))  # kept as half: nothing is lost
+        whole, half = whole.logits, half.logits
+    assert half.dtype is torch.float16
+    assert torch.equal(half, whole.half())
 
 
 def test_a_store_goes_to_another_process(tmp_path: Path) -> None:

@@ -56,8 +56,8 @@ class Encoding(Protocol):
         """
         ...
 
-    def decode(self, records: NDArray[Any]) -> Any:
-        """``[B, C]`` float32, or sparse targets, from records ``[B]``."""
+    def decode(self, records: NDArray[Any], dtype: torch.dtype = torch.float32) -> Any:
+        """``[B, C]`` logits, or sparse targets, from records ``[B]``; their logits in ``dtype``."""
         ...
 
     def dense(self, records: NDArray[Any]) -> Tensor:
@@ -109,9 +109,9 @@ class Dense:
         whole = np.ascontiguousarray(values, dtype=self.plain)
         return whole.view(self.record).reshape(len(values))
 
-    def decode(self, records: NDArray[Any]) -> Tensor:
+    def decode(self, records: NDArray[Any], dtype: torch.dtype = torch.float32) -> Tensor:
         """See :meth:`Encoding.decode`."""
-        return torch.from_numpy(records["logits"]).float()
+        return torch.from_numpy(records["logits"]).to(dtype)
 
     def dense(self, records: NDArray[Any]) -> Tensor:
         """See :meth:`Encoding.dense`."""

@@ -56,12 +56,12 @@ class Int8:
         records["codes"] = codes.clip(-128.0, 127.0)
         return records
 
-    def decode(self, records: NDArray[Any]) -> Tensor:
-        """``[B, C]`` float32 from records ``[B]``."""
+    def decode(self, records: NDArray[Any], dtype: torch.dtype = torch.float32) -> Tensor:
+        """``[B, C]`` from records ``[B]``."""
         codes = torch.from_numpy(records["codes"].astype(np.float32))
         step = torch.from_numpy(records["step"].astype(np.float32))
         zero = torch.from_numpy(records["zero"].astype(np.float32))
-        return codes.mul_(step[:, None]).add_(zero[:, None])
+        return codes.mul_(step[:, None]).add_(zero[:, None]).to(dtype)
 
     def dense(self, records: NDArray[Any]) -> Tensor:
         """The same as :meth:`decode`."""

@@ -63,6 +63,7 @@ class Layer:
         self.geometry = about.geometry
         self.views = about.data.views
         self.count = about.data.count * self.views
+        self._record = about.encoding.record
         self._check_sizes()
 
     @property
@@ -118,18 +119,20 @@ class Layer:
         views = np.arange(self.views, dtype=np.int64)[:, None] * VIEW
         return (views + self.rows.all()).reshape(-1)
 
-    def flat(self, ids: NDArray[np.int64]) -> NDArray[np.int64]:
-        """``[B]`` places of ids in memory, -1 for an id that is not here."""
+    def flat(self, ids: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.bool_] | None]:
+        """``[B]`` places of ids in memory, and which of the ids are here; None if all are.
+
+        The place of one that is not here is without meaning.
+        """
         numbers = self.about.data.count
         if self.views == 1:
             places = self.rows.places(ids)
             if not len(ids) or int(places.view(np.uint64).max()) < numbers:
-                return self._spread(places)
-            return np.where(places.view(np.uint64) < numbers, self._spread(places), -1)
+                return self._spread(places), None
+            return self._spread(places), places.view(np.uint64) < numbers
         views, places = ids >> _VIEW_SHIFT, self.rows.places(ids & (VIEW - 1))
         good = (places.view(np.uint64) < numbers) & (views.view(np.uint64) < self.views)
-        found = self._spread(places) + views * self._view_slot
-        return found if bool(good.all()) else np.where(good, found, -1)
+        return self._spread(places) + views * self._view_slot, None if bool(good.all()) else good
 
     def _spread(self, places: NDArray[np.int64]) -> NDArray[np.int64]:
         """Places within a view, with the gaps that there are in memory between its files."""
@@ -164,13 +167,17 @@ class Layer:
         """
         memory = self._memory
         memory.touch(flat)
-        return memory.records.take(flat).view(self.about.encoding.record)
+        # One copy of so many bytes a row: numpy does that with less beside it than torch.
+        return memory.records.take(flat).view(self._record)
 
     def plain(self, flat: NDArray[np.int64]) -> Tensor:
         """``[B, C]`` as it was stored, of an encoding that keeps just the values."""
+        encoding = self.about.encoding
+        assert encoding.plain is not None
         memory = self._memory
         memory.touch(flat)
-        return memory.values.index_select(0, torch.from_numpy(flat))
+        values = memory.records.take(flat).view(encoding.plain)
+        return torch.from_numpy(values.reshape(len(flat), encoding.classes))
 
     def sums(self) -> NDArray[Any]:
         """The checksums of all answers, as they stand in the files."""
@@ -198,10 +205,6 @@ class Memory:
         self._stretch = mapped.Stretch(total * geometry.record)
         raw = self._stretch.bytes
         self.records: NDArray[Any] = raw.view(f"V{geometry.record}")
-        encoding = layer.about.encoding
-        if encoding.plain is not None:
-            values = raw.view(encoding.plain).reshape(total, encoding.classes)
-            self.values = torch.from_numpy(values)
         self._shift = geometry.block_shift
         self._checked = np.zeros(total >> self._shift, dtype=np.bool_)
         # Blocks that hold rows; when all are checked, there is nothing left to look up.

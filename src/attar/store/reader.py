@@ -195,33 +195,39 @@ class Store:
             found = found.to(dtype)
         return found if ids.is_cpu else found.to(ids.device)
 
-    def targets(self, ids: Tensor) -> Any:
+    def targets(self, ids: Tensor, *, dtype: torch.dtype = torch.float32) -> Any:
         """What the teacher said about these inputs, as the losses take it.
 
         Args:
             ids: ``[B]`` int64, as in :meth:`logits`.
+            dtype: What logits come back in, all of them or the kept ones; the losses raise
+                float16 themselves.
 
         Returns:
-            ``[B, C]`` float32 where every logit is kept; sparse targets where only some are. On
-            the device of ``ids``.
+            ``[B, C]`` where every logit is kept; sparse targets where only some are. On the
+            device of ``ids``.
 
         Raises:
             AttarError: As :meth:`logits`; or where the inputs stand in several layers that keep
                 only some logits.
         """
         layers = self._only("Store.targets")
-        if layers[0].about.encoding.plain is not None:
-            return self.logits(ids)
+        encoding = layers[0].about.encoding
+        if encoding.plain is not None:
+            return self.logits(ids, dtype=dtype)
         wanted = self._wanted("Store.targets", ids)
-        records = np.empty(len(wanted), dtype=layers[0].about.encoding.record)
-        if len({layer.about.encoding for layer in layers}) > 1:
+        if len(layers) == 1:
+            records = layers[0].records(self._flat(wanted))
+        elif len({layer.about.encoding for layer in layers}) > 1:
             raise AttarError(
                 f"Store.targets: {self.path} keeps its rows in several encodings. Label them in "
                 f"one, or ask for logits."
             )
-        for layer, where, flat in self._parts(wanted):
-            records[where] = layer.records(flat)
-        found = layers[0].about.encoding.decode(records)
+        else:
+            records = np.empty(len(wanted), dtype=encoding.record)
+            for layer, where, flat in self._parts(wanted):
+                records[where] = layer.records(flat)
+        found = encoding.decode(records, dtype)
         return found if ids.is_cpu else found.to(ids.device)
 
     def _wanted(self, owner: str, ids: Tensor) -> NDArray[np.int64]:
@@ -242,9 +248,9 @@ class Store:
 
     def _flat(self, ids: NDArray[np.int64]) -> NDArray[np.int64]:
         """Places ``[B]`` in the only layer."""
-        flat = self.layers[0].flat(ids)
-        if len(flat) and int(flat.min()) < 0:
-            raise self._missing(ids, flat < 0)
+        flat, here = self.layers[0].flat(ids)
+        if here is not None:
+            raise self._missing(ids, ~here)
         return flat
 
     def _parts(
@@ -254,8 +260,8 @@ class Store:
         lacking = np.ones(len(ids), dtype=np.bool_)
         found = []
         for layer in self.layers:
-            flat = layer.flat(ids)
-            here = flat >= 0
+            flat, known = layer.flat(ids)
+            here = np.ones(len(ids), dtype=np.bool_) if known is None else known
             lacking &= ~here
             found.append((layer, here.nonzero()[0], flat[here]))
         if lacking.any():

@@ -113,12 +113,11 @@ class TopK:
             sums = (rest + (kept / temperature).exp().sum(dim=1)).log()
             records["log_sum_exp"][:, place] = sums.numpy()
 
-    def decode(self, records: NDArray[Any]) -> TopKTargets:
-        """What was kept, from records ``[B]``."""
-        indices = _unpacked(records, self.classes)
+    def decode(self, records: NDArray[Any], dtype: torch.dtype = torch.float32) -> TopKTargets:
+        """What was kept, from records ``[B]``; the logits in ``dtype``."""
         return TopKTargets(
-            torch.from_numpy(records["values"].astype(np.float32)),
-            torch.from_numpy(indices),
+            torch.from_numpy(np.ascontiguousarray(records["values"])).to(dtype),
+            torch.from_numpy(_unpacked(records, self.classes)),
             torch.from_numpy(records["log_sum_exp"].astype(np.float32)),
             self.temperatures,
             self.classes,
@@ -206,8 +205,8 @@ class Sampled:
             records["entropy"][some] = drawn.entropy.numpy()
         return records
 
-    def decode(self, records: NDArray[Any]) -> SampledTargets:
-        """What was drawn, from records ``[B]``."""
+    def decode(self, records: NDArray[Any], dtype: torch.dtype = torch.float32) -> SampledTargets:
+        """What was drawn, from records ``[B]``; there is nothing in it that has a ``dtype``."""
         indices = torch.from_numpy(_unpacked(records, self.classes))
         entropy = torch.from_numpy(records["entropy"].astype(np.float32))
         return SampledTargets(indices, entropy, self.temperatures, self.classes)
