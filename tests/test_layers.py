@@ -16,7 +16,7 @@ LEVELS = [
     {"checks"},
     {"targets"},
     {"types"},
-    {"columns", "confidence", "files", "needs_torch"},
+    {"budget", "columns", "confidence", "files", "needs_torch"},
     {"report"},
     {"losses", "data", "store"},
     {"teachers", "students", "engine", "evaluation"},

@@ -108,6 +108,29 @@ class Watched(ArrayData):
         return self
 
 
+def test_experiments_that_share_targets_ask_the_teacher_once(tmp_path: Path) -> None:
+    asked: list[int] = []
+    inputs, labels = wine()
+    weights = np.random.default_rng(0).normal(size=(inputs.shape[1], 3)) / inputs.std(0)[:, None]
+
+    def teacher(rows: np.ndarray) -> np.ndarray:
+        asked.append(len(rows))
+        return rows @ weights
+
+    teacher = attar.as_teacher(teacher, outputs="logits", name="linear", classes=("0", "1", "2"))
+    shared = {"train": (inputs, labels), "targets": tmp_path / "targets", "steps": 8}
+    small = run(teacher, **shared, parameters=100)
+    rows = sum(asked)
+    large = run(teacher, **shared, parameters=200)
+    assert rows == sum(asked) == len(labels)
+    assert torch.equal(small.teacher_logits, large.teacher_logits)
+    assert sorted(p.name for p in (tmp_path / "targets").iterdir()) == [
+        "test",
+        "train",
+        "validation",
+    ]
+
+
 def test_the_folder_holds_what_is_needed_and_agrees_with_the_student(tmp_path: Path) -> None:
     experiment = run(out=tmp_path / "run", latency_seconds=0.01)
     folder = tmp_path / "run"

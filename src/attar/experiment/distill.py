@@ -57,6 +57,7 @@ def distill(
     calibrate: bool = False,
     split_seed: int = 0,
     out: str | Path | None = None,
+    targets: str | Path | None = None,
     resume: bool = False,
     any_threads: bool = False,
     track: Any = None,
@@ -114,6 +115,8 @@ def distill(
             stay the same. It is fitted and measured for every run in any case.
         split_seed: Of the splits that are made here.
         out: The run folder; one that exists is refused unless ``resume``.
+        targets: Where the soft targets are kept; by default in ``out``. Experiments on the same
+            rows share them, and the teacher is asked once for all.
         resume: Go on in ``out``: nothing that was labelled or trained is done again.
         any_threads: Go on also with another number of threads or version of torch than the run
             began with; it then ends with other bits.
@@ -145,30 +148,23 @@ def distill(
     """
     processes = Processes(accelerator)
     tell = (progress or quietly) if processes.main else _silently
-    numbers = _seeds(seeds)
+    numbers = seeds_of(seeds)
     splits = make_splits(
         train, validation, test, transfer, classes=_names(classes), seed=split_seed
     )
     cut_here = test is None or validation is None
     if views is not None:
-        splits = _with_views(splits, views)
+        splits = with_views(splits, views)
     # All that can be wrong is looked at before the teacher is asked about a single row.
-    total = _steps(steps, epochs, len(splits.train), batch_size)
+    total = steps_of(steps, epochs, len(splits.train), batch_size)
     for name, value, high in (("temperature", temperature, 1e3), ("alpha", alpha, 1.0)):
         arms_of.as_choices(name, value, auto=[1.0], low=0, high=high)
     check_number("distill", "evaluations", evaluations, low=1, whole=True)
     check_number("distill", "latency_seconds", latency_seconds, low=0)
     for value in smoothing or ():
         check_number("distill", "smoothing", value, low=0, high=1, high_open=True)
-    every = max(1, total // (4 * evaluations))
-    config = TrainConfig(
-        steps=total,
-        learning_rate=learning_rate,
-        weight_decay=weight_decay,
-        log_every=every,
-        evaluate_every=4 * every,
-        checkpoint_every=4 * every,
-        any_threads=any_threads,
+    config = configured(
+        total, evaluations, learning_rate, weight_decay=weight_decay, any_threads=any_threads
     )
     trackers = check_trackers(track, kept=out is not None) if processes.main else []
     with (
@@ -190,7 +186,8 @@ def distill(
             config={"student": plan.name, "steps": total, "batch_size": batch_size},
         )
         processes.first(lambda: at_end.enter_context(tracking))
-        stores = targets_of(asked, splits, folder / "targets", tell, processes)
+        place = folder / "targets" if targets is None else Path(targets)
+        stores = targets_of(asked, splits, place, tell, processes)
         trainer = Trainer(
             splits=splits,
             plan=plan,
@@ -280,7 +277,8 @@ def _silently(progress: Progress) -> None:
     """What a process tells that is not the main one."""
 
 
-def _seeds(seeds: int | Sequence[int]) -> list[int]:
+def seeds_of(seeds: int | Sequence[int]) -> list[int]:
+    """A count of seeds, or a list of them, as a list."""
     if isinstance(seeds, int) and not isinstance(seeds, bool):
         check_number("distill", "seeds", seeds, low=1, whole=True)
         return list(range(seeds))
@@ -299,7 +297,8 @@ def _names(classes: Sequence[str] | None) -> tuple[str, ...] | None:
     return None if classes is None else tuple(str(name) for name in classes)
 
 
-def _steps(steps: int | None, epochs: float | None, rows: int, batch_size: int) -> int:
+def steps_of(steps: int | None, epochs: float | None, rows: int, batch_size: int) -> int:
+    """The steps of every run, said as such or as passes over the rows."""
     if steps is not None and epochs is not None:
         raise AttarError("distill: give steps= or epochs=, not both.")
     if steps is not None:
@@ -310,7 +309,29 @@ def _steps(steps: int | None, epochs: float | None, rows: int, batch_size: int) 
     return max(1, round(passes * rows / batch_size))
 
 
-def _with_views(splits: Splits, views: Views) -> Splits:
+def configured(
+    steps: int,
+    evaluations: int,
+    learning_rate: float,
+    *,
+    weight_decay: float = 0.01,
+    any_threads: bool = False,
+) -> TrainConfig:
+    """A run that is validated and kept so many times on its way."""
+    every = max(1, steps // (4 * evaluations))
+    return TrainConfig(
+        steps=steps,
+        learning_rate=learning_rate,
+        weight_decay=weight_decay,
+        log_every=every,
+        evaluate_every=4 * every,
+        checkpoint_every=4 * every,
+        any_threads=any_threads,
+    )
+
+
+def with_views(splits: Splits, views: Views) -> Splits:
+    """The splits with seeded transforms of what is learnt from."""
     if not isinstance(splits.train, ArrayData):
         raise AttarError(
             "distill: views= needs training rows in memory; data that is read row by row takes "

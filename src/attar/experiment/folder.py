@@ -19,13 +19,13 @@ from attar.store import Store
 from attar.types import Data
 
 
-def claim(folder: Path, *, resume: bool) -> Path:
+def claim(folder: Path, *, resume: bool, owner: str = "distill") -> Path:
     """Make the run folder, or take one that is there where that was asked for."""
     if folder.exists() and not folder.is_dir():
-        raise AttarError(f"distill: out={folder} is a file; name a folder.")
+        raise AttarError(f"{owner}: out={folder} is a file; name a folder.")
     if folder.exists() and any(folder.iterdir()) and not resume:
         raise AttarError(
-            f"distill: the run folder {folder} exists already and is not overwritten. Name "
+            f"{owner}: the run folder {folder} exists already and is not overwritten. Name "
             "another one, or go on with it: resume=True (--resume)."
         )
     folder.mkdir(parents=True, exist_ok=True)

@@ -1,0 +1,273 @@
+"""The rungs of a ladder: which sizes there are, and what each costs, known before any training."""
+
+from __future__ import annotations
+
+import math
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from attar.budget import Budget, Costs
+from attar.checks import AttarError, check_number
+from attar.evaluation import count_macs
+from attar.experiment.inputs import StudentPlan, plan_student
+from attar.experiment.result import example_tensor
+from attar.export import bench, to_onnx
+from attar.students import Family, count_parameters, fit_to
+from attar.types import Data
+
+#: How many times smaller than the teacher the students are.
+SHRINKS = (3.0, 10.0, 30.0, 100.0)
+
+#: How far over its limit a predicted time may be before a student is left out: two timings of one
+#: model differ, and what is measured at the end decides.
+SLACK = {"latency_ms": 1.25}
+
+#: A width is looked for until the next one that was tried is no more than this factor away.
+_CLOSE = 1.15
+
+
+@dataclass(frozen=True)
+class Planned:
+    """One student of the ladder before it is trained.
+
+    Attributes:
+        student: What :func:`attar.distill` takes: a family, or a student as it is.
+        plan: How it is made.
+        family: What it is of, and what it is compared with when it learns; a family's name, or
+            the student's own.
+        shrink: How many times smaller than the teacher it was to be; None where the budget or
+            the student itself decides.
+        costs: What it costs, from an untrained copy: training does not change it.
+    """
+
+    student: Any
+    plan: StudentPlan
+    family: str
+    shrink: float | None
+    costs: Costs
+
+    @property
+    def name(self) -> str:
+        """A name for folders and tables: ``mlp-30``."""
+        if not self.plan.recipe:
+            return "".join(c if c.isalnum() or c in "-_" else "-" for c in self.plan.name)
+        family = str(self.plan.recipe["family"]).removeprefix("timm:").replace("+", "-")
+        return f"{family[:60]}-{self.plan.recipe['width']}"
+
+
+def foresee(
+    students: Mapping[str, Callable[[], nn.Module]],
+    example: Tensor,
+    classes: Sequence[str],
+    *,
+    seconds: float = 0.2,
+) -> dict[str, Costs]:
+    """What students cost, from untrained copies of them: training changes neither size nor time.
+
+    All are exported and timed in turn through ONNX Runtime, one row on one thread. The random
+    state stays as it was.
+
+    Args:
+        students: By name, what makes a fresh one.
+        example: ``[N, ...]`` real rows.
+        classes: The names of the classes.
+        seconds: How long each is timed; 0 does not.
+
+    Example:
+        >>> from attar.students import mlp
+        >>> def make():
+        ...     return mlp.model(8, input_shape=(4,), classes=3)
+        >>> costs = foresee({"small": make}, torch.rand(4, 4), ["a", "b", "c"], seconds=0)["small"]
+        >>> costs.parameters, costs.macs  # 4 * 8 + 8 * 8 + 8 * 3 weights, and 19 biases
+        (139, 120)
+    """
+    costs: dict[str, Costs] = {}
+    with tempfile.TemporaryDirectory() as scratch, _same_random_state():
+        files = {}
+        for place, (name, make) in enumerate(students.items()):
+            model = make().cpu().eval()
+            files[name] = Path(scratch) / f"{place}.onnx"
+            written = to_onnx(model, files[name], example=example[:8], classes=classes)
+            costs[name] = Costs(
+                parameters=count_parameters(model),
+                bytes=written.bytes,
+                macs=count_macs(model, example[:1]),
+            )
+        if seconds > 0 and files:
+            rows = example.numpy()
+            timed = bench(files, inputs=rows, batches=(1,), seconds=seconds, alone=False)
+            for name, model_ in timed.models.items():
+                costs[name] = replace(costs[name], latency_ms=model_.latency.batches[1].p50_ms)
+    return costs
+
+
+def plan_rungs(
+    students: Sequence[Any],
+    data: Data,
+    *,
+    largest: int | None,
+    shrinks: Sequence[float] = SHRINKS,
+    parameters: Sequence[int] | None = None,
+    budget: Budget,
+    seconds: float,
+) -> tuple[list[Planned], list[str]]:
+    """The students of a ladder, from large to small, and what could not be had.
+
+    Of a family: a member of each size, and where a limit lies below the largest of them, the
+    largest member within all limits too. Any other student is one rung as it is.
+
+    Args:
+        students: Families, and whatever else :func:`attar.distill` takes as a student.
+        data: The training rows.
+        largest: Parameters of the teacher that the sizes are taken from; None where unknown.
+        shrinks: How many times smaller each member is.
+        parameters: Instead, the sizes themselves.
+        budget: The limits.
+        seconds: How long each student is timed.
+
+    Raises:
+        AttarError: If the inputs are no single tensor, no student can be had, or sizes are to
+            be taken from a teacher of unknown size.
+    """
+    example = example_tensor(data, 64)
+    if example is None:
+        raise AttarError(
+            "ladder: students are measured through ONNX, as graphs of one input; these rows are "
+            "a mapping of several. Use distill for each size by itself."
+        )
+    sizes, notes = _sizes(students, largest, shrinks, parameters), []
+    wanted: dict[str, Planned] = {}
+    for student in students:
+        if not isinstance(student, Family):
+            plan = _unlike(plan_student(student, data), wanted)
+            wanted[plan.name] = Planned(student, plan, plan.name, None, Costs())
+            continue
+        for shrink, size in sizes:
+            try:
+                plan = _member(student, data, size)
+            except AttarError as error:
+                notes.append(f"no {student.name} of {size:,} parameters: {error}")
+            else:  # of one width, that of the largest size
+                wanted.setdefault(plan.name, Planned(student, plan, student.name, shrink, Costs()))
+    if not wanted:
+        raise AttarError(f"ladder: there is no student to train. {' '.join(notes)}")
+    makers = {name: one.plan.make for name, one in wanted.items()}
+    found = foresee(makers, example, data.classes, seconds=seconds)
+    rungs = [replace(one, costs=found[name]) for name, one in wanted.items()]
+    rungs += _within(students, data, example, rungs, budget, seconds)
+    return sorted(rungs, key=lambda r: (-(r.costs.parameters or 0), r.name)), notes
+
+
+def _within(
+    students: Sequence[Any],
+    data: Data,
+    example: Tensor,
+    rungs: Sequence[Planned],
+    budget: Budget,
+    seconds: float,
+) -> Iterator[Planned]:
+    """The largest member within all limits, of each family that has one over them."""
+    for family in students:
+        own = [r for r in rungs if isinstance(family, Family) and r.family == family.name]
+        over = [r for r in own if budget.broken(r.costs)]
+        if not over:
+            continue
+        width = _widest(family, over, example, data.classes, budget, seconds)
+        if width is None or any(r.plan.recipe["width"] == width for r in own):
+            continue
+        shape = tuple(example.shape[1:])
+        with torch.device("meta"):
+            model = family.model(width, input_shape=shape, classes=len(data.classes))
+        plan = _member(family, data, count_parameters(model))
+        costs = foresee({"": plan.make}, example, data.classes, seconds=seconds)[""]
+        yield Planned(family, plan, family.name, None, costs)
+
+
+def _widest(
+    family: Family,
+    over: Sequence[Planned],
+    example: Tensor,
+    classes: Sequence[str],
+    budget: Budget,
+    seconds: float,
+) -> int | None:
+    """The largest width whose costs keep all limits, found by trying; None where none does."""
+
+    def keeps(width: int) -> bool:
+        def make() -> nn.Module:
+            shape = tuple(example.shape[1:])
+            return family.model(width, input_shape=shape, classes=len(classes))
+
+        # The standardisation in front is missing here; a little room is left for it.
+        time = seconds if budget.latency_ms is not None else 0.0
+        costs = foresee({"": make}, example.float(), classes, seconds=time)[""]
+        return not budget.broken(costs, slack={"bytes": 0.99, "latency_ms": 0.97})
+
+    beyond = min(r.plan.recipe["width"] for r in over)
+    fits = 1
+    if not keeps(fits):
+        return None
+    # Parameters alone are known without a try; a time and a file's size are not.
+    if set(budget.limits) == {"parameters"}:
+        shape = tuple(example.shape[1:])
+        return fit_to(
+            family,
+            parameters=int(budget.limits["parameters"]),
+            input_shape=shape,
+            classes=len(classes),
+        )
+    while beyond - fits > 1 and beyond / fits > _CLOSE:
+        middle = max(fits + 1, min(beyond - 1, round(math.sqrt(fits * beyond))))
+        fits, beyond = (middle, beyond) if keeps(middle) else (fits, middle)
+    return fits
+
+
+def _sizes(
+    students: Sequence[Any],
+    largest: int | None,
+    shrinks: Sequence[float],
+    parameters: Sequence[int] | None,
+) -> list[tuple[float | None, int]]:
+    """Shrink and parameters of each size, large ones first."""
+    if parameters is not None:
+        for size in parameters:
+            check_number("ladder", "parameters", size, low=1, whole=True)
+        return [(None, int(size)) for size in sorted(set(parameters), reverse=True)]
+    for shrink in shrinks:
+        check_number("ladder", "shrinks", shrink, low=1)
+    if not any(isinstance(student, Family) for student in students):
+        return []
+    if largest is None:
+        raise AttarError(
+            "ladder: the sizes are fractions of the teacher's, and its parameters cannot be "
+            "counted. Give them with parameters=[20_000, 6_000, 2_000]."
+        )
+    return [(float(shrink), int(largest / shrink)) for shrink in sorted(set(shrinks))]
+
+
+def _member(family: Family, data: Data, size: int) -> StudentPlan:
+    return plan_student(family, data, parameters=max(1, size))
+
+
+def _unlike(plan: StudentPlan, others: Mapping[str, Any]) -> StudentPlan:
+    """The same plan, numbered where another student is called alike."""
+    name, number = plan.name, 2
+    while name in others:
+        name, number = f"{plan.name} {number}", number + 1
+    return replace(plan, name=name)
+
+
+@contextmanager
+def _same_random_state() -> Iterator[None]:
+    state = torch.get_rng_state()
+    try:
+        yield
+    finally:
+        torch.set_rng_state(state)
