@@ -30,6 +30,9 @@ KINDS = {
 }
 EXAMPLE = 512
 
+#: The ways to int8, the cheapest for whoever ships first: no training, then a little of it.
+INT8 = ("static", "dynamic", "qat")
+
 #: The cost is what is asked here, so nothing is refused.
 ALL = 100.0
 
@@ -55,7 +58,8 @@ def write(trained: Trained, name: str, report: Report) -> Files:
         module = as_module(trained.teacher)
         assert module is not None  # networks, mixed by their mean probability
         to_onnx(module, teacher, example=rows, classes=classes)
-    paths = {kind: folder / f"{name}-{kind}.onnx" for kind in KINDS}
+    stem = trained.task.stem(int(name.removesuffix("x")))
+    paths = {kind: folder / f"{stem}-{kind}.onnx" for kind in KINDS}
     if not paths["fp32"].exists():
         to_onnx(student, paths["fp32"], example=rows, classes=classes)
     for kind in ("static", "dynamic", "float16"):
@@ -104,6 +108,22 @@ def _once(path: Path, report: Report, make: Callable[[Path], Quantized]) -> None
     write_text("benchmarks/deploy", path.with_suffix(".json"), json.dumps(cost.to_dict()))
 
 
+def cost_of(path: Path) -> dict[str, Any] | None:
+    """What a smaller file cost on validation; None of a file that is none."""
+    beside = path.with_suffix(".json")
+    return json.loads(beside.read_text("utf-8"))["validation"] if beside.exists() else None
+
+
+def choose(files: Files, *, drop: float, agreement: float) -> str | None:
+    """The first way to int8 that holds both bounds on validation; None where none does."""
+    for kind in INT8:
+        cost = cost_of(files.students[kind])
+        assert cost is not None
+        if cost["drop"] <= drop and cost["agreement"] >= agreement:
+            return kind
+    return None
+
+
 def scores(trained: Trained, files: Files, name: str) -> list[dict[str, Any]]:
     """A row a file: accuracy, agreement with the float student and the teacher, ECE, bytes."""
     inputs, labels = trained.test.inputs.numpy(), trained.test.labels
@@ -116,8 +136,7 @@ def scores(trained: Trained, files: Files, name: str) -> list[dict[str, Any]]:
         # Ranges that are found in each call depend on the rows beside: one row a call.
         said = torch.from_numpy(logits(path, inputs, rows=1 if kind == "dynamic" else 256))
         score = scores_from_logits(said, labels, classes, teacher_logits=student)
-        beside = path.with_suffix(".json")
-        cost = json.loads(beside.read_text("utf-8")) if beside.exists() else {}
+        cost = cost_of(path) or {}
         found.append(
             {
                 "task": trained.task.name,
@@ -132,8 +151,8 @@ def scores(trained: Trained, files: Files, name: str) -> list[dict[str, Any]]:
                 "ece": score.ece,
                 "worst_class_accuracy": score.worst_class_accuracy,
                 "bytes": path.stat().st_size,
-                "validation_drop_points": cost.get("validation", {}).get("drop"),
-                "parity": cost.get("parity"),
+                "validation_drop_points": cost.get("drop"),
+                "validation_agreement_with_fp32": cost.get("agreement"),
             }
         )
     return found

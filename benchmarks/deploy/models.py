@@ -1,13 +1,14 @@
 """The models that are deployed: trained once, kept in the user's cache folder.
 
-A teacher is an ensemble of three convolutional networks; its students are about 10 and about
-100 times smaller and learn its soft targets (T = 4, alpha = 0.9). A run that was stopped goes on
-where it was.
+A teacher is an ensemble of convolutional networks; its students are about 10 and about 100 times
+smaller and learn its soft targets (T = 4, alpha = 0.9). A run that was stopped goes on where it
+was.
 """
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,7 +28,7 @@ from attar.evaluation import accuracy, nll, predict_logits  # noqa: E402
 from attar.export.weights import load_weights, save_weights  # noqa: E402
 from attar.losses import Objective, hard, kl, soft  # noqa: E402
 from attar.store import Store, label  # noqa: E402
-from attar.students import Family, Standardize, fit_to, mlp  # noqa: E402
+from attar.students import Family, Standardize, fit_to  # noqa: E402
 from attar.teachers import EnsembleTeacher, StoredTeacher  # noqa: E402
 
 TEMPERATURE, ALPHA, BATCH = 4.0, 0.9, 256
@@ -40,25 +41,27 @@ class Task:
     Attributes:
         name: ``"mnist"`` or ``"digits"``.
         teacher: The ensemble.
-        family: Of the students.
+        students: How many times fewer parameters -> the family.
         views: Forms of each training row that teacher and students see.
         epochs: Passes of a student over the views' rows.
         rate: The students' learning rate.
-        smaller: How many times fewer parameters, by the student's name.
     """
 
     name: str
     teacher: Recipe
-    family: Family
+    students: Mapping[int, Family]
     views: Views
     epochs: int
-    rate: float
-    smaller: tuple[int, ...] = (10, 100)
+    rate: float = 4e-3
 
     @property
     def key(self) -> str:
         """A name for folders."""
-        return f"{self.name}-{self.teacher.key}-{self.family.name}-v{self.views.count}"
+        return f"{self.name}-{self.teacher.key}-v{self.views.count}"
+
+    def stem(self, times: int) -> str:
+        """A name for the files of a student."""
+        return f"{times}x-{self.students[times].name}-e{self.epochs}"
 
 
 @dataclass(frozen=True)
@@ -75,7 +78,15 @@ class Trained:
     students: dict[str, nn.Module]
 
 
-def _build(width: int, shape: tuple[int, ...], classes: int) -> nn.Module:
+def _layer(before: int, after: int, kernel: int, stride: int) -> list[nn.Module]:
+    return [
+        nn.Conv2d(before, after, kernel, stride=stride, padding=kernel // 2, bias=False),
+        nn.BatchNorm2d(after),
+        nn.ReLU(),
+    ]
+
+
+def _strided(width: int, shape: tuple[int, ...], classes: int) -> nn.Module:
     """Three convolutions that halve the image each, and a linear layer.
 
     A stride in the first convolution spares three quarters of its work and of all that follows,
@@ -85,20 +96,42 @@ def _build(width: int, shape: tuple[int, ...], classes: int) -> nn.Module:
     before, height, side = shape
     for stage, kernel in enumerate((5, 3, 3)):
         after = width * 2**stage
-        layers += [
-            nn.Conv2d(before, after, kernel, stride=2, padding=kernel // 2, bias=False),
-            nn.BatchNorm2d(after),
-            nn.ReLU(),
-        ]
+        layers += _layer(before, after, kernel, 2)
         before, height, side = after, -(-height // 2), -(-side // 2)
     return nn.Sequential(*layers, nn.Flatten(), nn.Linear(before * height * side, classes))
 
 
-STRIDED = Family("strided", _build)
+def _pooled(width: int, shape: tuple[int, ...], classes: int) -> nn.Module:
+    """Four convolutions, two of which halve the image, and the mean of the last map.
 
-MNIST = Task("mnist", Recipe("whole", 32, 3, 4), STRIDED, Views((shift(2),), 4), 40, 4e-3)
-DIGITS = Task("digits", Recipe("whole", 32, 3, 60), mlp, Views((shift(1),), 8), 400, 4e-3)
-QUICK = Task("quick", Recipe("whole", 8, 2, 2), STRIDED, Views((shift(2),), 2), 4, 4e-3, (5, 20))
+    With a few thousand parameters two thirds of them would lie in the linear layer over the last
+    map; where it is pooled first they are in the convolutions.
+    """
+    layers: list[nn.Module] = []
+    before, more = shape[0], width * 3 // 2
+    for after, kernel, stride in ((width, 5, 2), (width, 3, 1), (more, 3, 2), (more, 3, 1)):
+        layers += _layer(before, after, kernel, stride)
+        before = after
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(before, classes))
+
+
+STRIDED, POOLED = Family("strided", _strided), Family("pooled", _pooled)
+
+MNIST = Task(
+    "mnist",
+    Recipe("whole", 32, 3, 4),
+    {10: STRIDED, 100: POOLED},
+    Views((shift(2),), 4),
+    40,
+)
+DIGITS = Task(
+    "digits",
+    Recipe("whole", 96, 5, 60),
+    {10: STRIDED, 100: STRIDED},
+    Views((shift(1),), 8),
+    400,
+)
+QUICK = Task("quick", Recipe("whole", 8, 2, 2), {5: STRIDED, 20: POOLED}, Views((shift(2),), 2), 4)
 TASKS = {task.name: task for task in (MNIST, DIGITS, QUICK)}
 
 
@@ -117,8 +150,8 @@ def trained(task: Task, cache: Path, report: Report) -> Trained:
     )
     size = sum(member.parameters for member in teacher.members)
     students = {
-        f"{times}x": _student(task, viewed, validation, targets, size // times, folder, report)
-        for times in task.smaller
+        f"{times}x": _student(task, times, viewed, validation, targets, size, folder, report)
+        for times in task.students
     }
     return Trained(task, folder, viewed, validation, test, teacher, targets, students)
 
@@ -143,20 +176,22 @@ def _rows(name: str, cache: Path) -> tuple[ArrayData, ArrayData, ArrayData]:
 
 def _student(
     task: Task,
+    times: int,
     rows: ArrayData,
     validation: ArrayData,
     targets: Store,
-    parameters: int,
+    size: int,
     folder: Path,
     report: Report,
 ) -> nn.Module:
-    """The largest member of the family with at most so many parameters, distilled."""
+    """The largest member of the family that is so many times smaller, distilled."""
     shape, classes = tuple(rows.inputs.shape[1:]), len(rows.classes)
-    width = fit_to(task.family, parameters=parameters, input_shape=shape, classes=classes)
+    family = task.students[times]
+    width = fit_to(family, parameters=size // times, input_shape=shape, classes=classes)
     torch.manual_seed(0)
     scaler = Standardize.fit(rows.inputs)
-    student = task.family.model(width, input_shape=shape, classes=classes, scaler=scaler)
-    path = folder / f"{task.family.name}{width}-e{task.epochs}.safetensors"
+    student = family.model(width, input_shape=shape, classes=classes, scaler=scaler)
+    path = folder / f"{task.stem(times)}.safetensors"
     if path.exists():
         load_weights(student, path)
         return student.eval()

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from attar.cli.options import Track
+from attar.cli.options import BundlePath, Track
 
 _OUT = Path("runs/demo")
 
@@ -22,14 +22,16 @@ def demo(
     ] = None,
     seeds: Annotated[int, typer.Option(help="How many seeds of each arm.", min=1)] = 5,
     track: Track = None,
+    bundle: BundlePath = None,
 ) -> None:
     """Distil an ensemble into a small student on handwritten digits, and see the verdict."""
     from attar.checks import need
     from attar.cli import show
-    from attar.cli.files import check_free
+    from attar.cli.files import check_bundle, check_free
 
     folder = _next_free(_OUT) if out is None else out
     check_free(folder)
+    check_bundle(bundle)
     need("torch", extra="train", purpose="attar demo")
     from attar.demo import run
     from attar.experiment.tracking import check_trackers
@@ -40,6 +42,8 @@ def demo(
         experiment = run(folder, all_labels=all_labels, seeds=seeds, progress=reporter, track=track)
         reporter.tell("report", "Drawing the page")
         experiment.report(folder / "report.html")
+    if bundle is not None:
+        experiment.bundle(bundle)
     show.show_experiment(experiment, folder, demo=True)
 
 

@@ -4,37 +4,34 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from attar.checks import AttarError, check_number, need
 from attar.cli.ensemble import WIDTH, Recipe
-from attar.cli.files import check_free
-from attar.cli.inputs import RunFiles, image_size
+from attar.cli.files import check_bundle, check_free
+from attar.cli.inputs import RunFiles, image_size, views_of
 from attar.cli.options import (
     DATA,
     RUN,
     STUDENT,
     TEACHER,
+    BundlePath,
     Label,
     Labels,
+    Shift,
     Size,
     Teachers,
     Track,
     Trust,
+    ViewCount,
 )
 from attar.cli.teachers import TeacherWord, load_all, out_of_fold, recipe_of
 from attar.cli.words import check_student, choices, load_object, seeds_of
 
-if TYPE_CHECKING:
-    from attar.data import Views
-
 #: How many times smaller than a teacher's smallest member a student is, unless it is said.
 _SHRINK = 10.0
-
-#: Views of each image where ``--shift`` is given alone.
-_VIEWS = 8
 
 
 def distill(
@@ -160,18 +157,9 @@ def distill(
     learning_rate: Annotated[
         float, typer.Option(help="The peak of the schedule.", rich_help_panel=STUDENT)
     ] = 1e-3,
-    shift: Annotated[
-        int | None,
-        typer.Option(
-            help="Views of images: moved by up to so many pixels.",
-            min=1,
-            rich_help_panel=STUDENT,
-        ),
-    ] = None,
-    views: Annotated[
-        int | None,
-        typer.Option(help="How many views with --shift (8).", min=2, rich_help_panel=STUDENT),
-    ] = None,
+    shift: Shift = None,
+    views: ViewCount = None,
+    bundle: BundlePath = None,
 ) -> None:
     """Distil a teacher into a small student, and find out whether the teacher helped.
 
@@ -182,13 +170,13 @@ def distill(
     files = RunFiles(train, labels, validation, test, transfer)
     files.check(label)
     check_free(out, resume=resume)
+    check_bundle(bundle)
+    seen = views_of(shift, views)
     words = [TeacherWord.of(word) for word in teacher or ()]
     if student is not None:
         check_student(student)
     _not_both("parameters", parameters, "shrink", shrink)
     _not_both("steps", steps, "epochs", epochs)
-    if views is not None and shift is None:
-        raise AttarError("--views says how many; give --shift PIXELS to say which.")
     for name, number in (("learning-rate", learning_rate), ("epochs", epochs)):
         if number is not None:
             check_number("attar distill", name, number, low=0, low_open=True)
@@ -209,7 +197,7 @@ def distill(
 
     check_trackers(track)
     reading = replace(recipe_of(words), label=label, size=size)
-    splits, given = files.read(reading, _views(shift, views))
+    splits, given = files.read(reading, seen)
     pictures = image_size(given) is not None
     chosen = student or ("convnet" if pictures else "mlp")
     own = _student(chosen)
@@ -245,21 +233,14 @@ def distill(
             progress=reporter,
             **numbers,
         )
+    if bundle is not None:
+        result.bundle(bundle)
     show.show_experiment(result, out)
 
 
 def _not_both(first: str, one: Any, second: str, other: Any) -> None:
     if one is not None and other is not None:
         raise AttarError(f"give --{first} or --{second}, not both.")
-
-
-def _views(shift: int | None, count: int | None) -> Views | None:
-    if shift is None:
-        return None
-    from attar.data import Views
-    from attar.data import shift as shifted
-
-    return Views([shifted(shift)], count or _VIEWS)
 
 
 def _is_family(word: str) -> bool:

@@ -48,6 +48,20 @@ def check_free(out: Path, *, resume: bool | None = None) -> None:
         )
 
 
+def check_bundle(path: Path | None) -> None:
+    """Refuse a place where no bundle can be written, before time is spent on training.
+
+    Raises:
+        AttarError: If it is a folder that is there already, or a file that is no ``.zip``.
+    """
+    if path is None:
+        return
+    if path.is_dir():
+        raise AttarError(f"--bundle {path} exists already. Name a .zip, or a new folder.")
+    if path.exists() and path.suffix.lower() != ".zip":
+        raise AttarError(f"--bundle {path} is a file. Name a .zip, or a new folder.")
+
+
 def onnx_of(word: str) -> Path:
     """What :func:`attar.export.runtime.load` reads: an ONNX file, that of a run, or a bundle.
 

@@ -45,6 +45,10 @@ def data_form(word: str, what: str) -> str:
     raise AttarError(f"{what} must be {DATA_FORMS}. Got {word}.")
 
 
+#: Views of each image where ``--shift`` is given alone.
+_VIEWS = 8
+
+
 @dataclass(frozen=True)
 class Reading:
     """How files are read; what the training data decides holds for all others.
@@ -89,6 +93,22 @@ class Reading:
         """How every further file is read once the training data is there."""
         size = image_size(data) or self.size
         return Reading(self.label, size, data.classes or self.classes, data.columns)
+
+
+def views_of(shift: int | None, count: int | None) -> Views | None:
+    """The views that ``--shift`` and ``--views`` name; None for none.
+
+    Raises:
+        AttarError: If there is only a count.
+    """
+    if shift is None:
+        if count is not None:
+            raise AttarError("--views says how many; give --shift PIXELS to say which.")
+        return None
+    from attar.data import Views
+    from attar.data import shift as shifted
+
+    return Views([shifted(shift)], count or _VIEWS)
 
 
 def image_size(data: ArrayData) -> tuple[int, int] | None:

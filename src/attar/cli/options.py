@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -50,5 +51,23 @@ Track = Annotated[
     typer.Option(
         help="Log curves, scores and files to tensorboard, mlflow, wandb or trackio too.",
         rich_help_panel=RUN,
+    ),
+]
+Shift = Annotated[
+    int | None,
+    typer.Option(
+        help="Views of images: moved by up to so many pixels.", min=1, rich_help_panel=STUDENT
+    ),
+]
+ViewCount = Annotated[
+    int | None,
+    typer.Option(
+        "--views", help="How many views with --shift (8).", min=2, rich_help_panel=STUDENT
+    ),
+]
+BundlePath = Annotated[
+    Path | None,
+    typer.Option(
+        help="Write the student as a bundle, too: a .zip or a new folder.", rich_help_panel=RUN
     ),
 ]

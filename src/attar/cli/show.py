@@ -217,6 +217,7 @@ def next_steps(folder: Path, *, rows: str | None = None) -> list[str]:
     return [
         *lines,
         f"  The student        {named}/student.onnx and student.safetensors",
+        f"  All of it to ship  attar bundle {named} --out student.zip",
         f"  From the shell     attar predict {named} {rows or example}",
         "  From Python, with numpy and onnxruntime alone:",
         "    import numpy as np",

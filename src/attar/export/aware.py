@@ -30,6 +30,9 @@ OWNER = "quantize_aware"
 #: Rows that the file and the network are compared on.
 _COMPARED = 1024
 
+#: What is trained where nothing is said: so many passes, and at least so many steps.
+_EPOCHS, _STEPS = 3, 300
+
 
 def quantize_aware(
     student: nn.Module,
@@ -39,7 +42,7 @@ def quantize_aware(
     teacher: Teacher,
     validation: Any,
     test: Any = None,
-    epochs: int = 3,
+    epochs: int | None = None,
     learning_rate: float = 2e-4,
     batch_size: int = 256,
     temperature: float = 4.0,
@@ -69,7 +72,7 @@ def quantize_aware(
         teacher: Called with batches of ``train``: ``StoredTeacher(store)``, say.
         validation: ``(X, y)`` or data; chooses the best weights, and holds the bound.
         test: Rows that decide nothing; their cost is reported once.
-        epochs: Passes over the training rows.
+        epochs: Passes over the training rows; by default 3, or as many as make 300 steps.
         learning_rate: The highest one. The student is trained already: a tenth of what it was
             trained with, or less.
         batch_size: Rows a step.
@@ -96,7 +99,9 @@ def quantize_aware(
     "Model compression via distillation and quantization"; Mishra, Marr 2018, "Apprentice".
     """
     check_cost(max_drop, seconds)
-    check_number(OWNER, "epochs", epochs, low=1, whole=True)
+    if epochs is not None:
+        check_number(OWNER, "epochs", epochs, low=1, whole=True)
+    check_number(OWNER, "batch_size", batch_size, low=1, whole=True)
     check_number(OWNER, "alpha", alpha, low=0.0, high=1.0)
     check_number(OWNER, "tolerance", tolerance, low=0.0, high=1.0)
     rows = as_data(train)
@@ -122,7 +127,7 @@ def quantize_aware(
         Distiller(rounding, objective, teacher),
         Batches(rows, batch_size, seed=seed),
         TrainConfig(
-            steps=max(1, epochs * len(rows) // batch_size),
+            steps=steps_of(len(rows), epochs=epochs, batch_size=batch_size),
             learning_rate=learning_rate,
             evaluate_every=max(1, len(rows) // batch_size),
             seed=seed,
@@ -150,6 +155,13 @@ def quantize_aware(
         seconds=seconds,
         parity=parity,
     )
+
+
+def steps_of(rows: int, *, epochs: int | None = None, batch_size: int = 256) -> int:
+    """How many steps these passes over so many rows are."""
+    if epochs is None:
+        return max(_STEPS, _EPOCHS * rows // batch_size)
+    return max(1, epochs * rows // batch_size)
 
 
 def _learn(

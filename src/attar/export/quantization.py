@@ -230,7 +230,8 @@ def finish(
             f"{OWNER}: {method} costs {cost.drop:.2f} points of accuracy on {cost.rows} "
             f"validation rows ({cost.lost} rows lost, {cost.won} won; agreement "
             f"{100 * cost.agreement:.2f} %), more than max_drop={max_drop:g}, and nothing was "
-            f"written. Train the student with rounding in it: attar.export.quantize_aware."
+            "written. Train the student with rounding in it: attar.export.quantize_aware, "
+            "or attar quantize --aware."
         )
     batches = first_rows(held.batch(torch.arange(min(64, len(held)))).inputs.numpy())
     timed = latencies({"before": before.predict, "after": after.predict}, batches, seconds=seconds)
