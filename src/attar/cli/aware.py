@@ -34,7 +34,7 @@ class Training:
     alpha: float
     seed: int
     max_drop: float
-    reduce_range: bool
+    reduce_range: bool | None
 
 
 @dataclass(frozen=True)

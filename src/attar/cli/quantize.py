@@ -67,9 +67,13 @@ def quantize(
         float, typer.Option(help="The most accuracy that may be lost on validation, in points.")
     ] = 0.3,
     reduce_range: Annotated[
-        bool,
-        typer.Option("--reduce-range", help="7 bits, for x86 processors without VNNI."),
-    ] = False,
+        bool | None,
+        typer.Option(
+            "--reduce-range/--full-range",
+            help="Weights in 7 bits, for x86 processors without VNNI, or in 8; as this processor "
+            "needs it by default.",
+        ),
+    ] = None,
     aware: Annotated[
         bool,
         typer.Option(
@@ -161,7 +165,7 @@ def _after(
     files: RunFiles,
     method: str,
     max_drop: float,
-    reduce_range: bool,
+    reduce_range: bool | None,
     label: str | None,
     size: int | None,
 ) -> Quantized:
@@ -190,7 +194,7 @@ def _lines(done: Quantized) -> dict[str, Any]:
     cost = done.validation
     ratios = ", ".join(f"{ratio:.2f} at {n} rows" for n, ratio in done.latency_ratio.items())
     lines: dict[str, Any] = {
-        "file": str(done.path),
+        "file": f"{done.path}, {done.method}, weights in {done.bits} bits",
         "bytes": f"{done.bytes:,} (before: {done.bytes_before:,})",
         "accuracy": f"{100 * cost.accuracy:.2f} % on {cost.rows:,} validation rows",
         "lost": f"{cost.drop:.2f} points ({cost.lost} rows lost, {cost.won} won)",

@@ -18,9 +18,10 @@ from attar.engine import train as learn
 from attar.evaluation import accuracy, nll, predict_logits
 from attar.export import narrow, runtime
 from attar.export.graph import WithProbabilities, to_bytes, trace
+from attar.export.integers import logits_of
 from attar.export.onnx import to_onnx
 from attar.export.quantization import OWNER as QUANTIZE
-from attar.export.quantization import Quantized, check_cost, finish, labelled, logits_of
+from attar.export.quantization import Quantized, check_cost, finish, labelled
 from attar.export.rounding import settled, with_rounding
 from attar.losses import Objective, hard, kl, soft
 from attar.types import Data, Teacher
@@ -50,7 +51,7 @@ def quantize_aware(
     seed: int = 0,
     max_drop: float = 0.3,
     tolerance: float = 0.1,
-    reduce_range: bool = False,
+    reduce_range: bool | None = None,
     metadata: Mapping[str, Any] | None = None,
     columns: Sequence[Mapping[str, Any]] | None = None,
     checkpoint: str | Path | None = None,
@@ -84,7 +85,8 @@ def quantize_aware(
         tolerance: The largest difference of a probability between the file and the trained
             network. Sums in another order can put a value that lies between two steps on the
             other one, so the two are close, not equal.
-        reduce_range: Weights in 7 bits, for x86 processors without VNNI.
+        reduce_range: Weights in 7 bits instead of 8, for x86 processors without VNNI; by default
+            where this processor is one (:func:`attar.export.quantize` tells more).
         metadata: Anything that JSON can hold, kept in the file.
         columns: How a table becomes ``inputs``, kept in the file.
         checkpoint: A file to go on from where it exists, and to write to.
@@ -120,7 +122,8 @@ def quantize_aware(
         )
         before = runtime.load(plain, threads=1)
         size, properties = plain.stat().st_size, narrow.properties_of(plain)
-    rounding = with_rounding(student, reduce_range=reduce_range)
+    reduced = narrow.saturates() if reduce_range is None else reduce_range
+    rounding = with_rounding(student, reduce_range=reduced)
     terms = [soft(kl, alpha, temperature=temperature)] if alpha else []
     objective = Objective([*terms, *([hard(1 - alpha)] if alpha < 1 else [])])
     _learn(
@@ -146,6 +149,7 @@ def quantize_aware(
         before,
         Path(path),
         method="qat",
+        bits=7 if reduced else 8,
         ranges="learned",
         properties=properties,
         bytes_before=size,

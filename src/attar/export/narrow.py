@@ -9,6 +9,7 @@ bits: the graph computes in float32 as before.
 from __future__ import annotations
 
 import contextlib
+import functools
 import io
 import logging
 import tempfile
@@ -33,6 +34,33 @@ _ROWS = 32
 
 #: Weights smaller than this stay as they are: a scale and a name would weigh as much.
 _FEW = 64
+
+
+@functools.cache
+def saturates() -> bool:
+    """Whether sums of 8-bit products overflow here: x86 processors without VNNI do that.
+
+    Asked of onnxruntime itself: pairs of 255 * 127 are more than the 16 bits in which such a
+    processor adds them.
+    """
+    onnx = need("onnx", extra="train", purpose="quantization")
+    runtime = need("onnxruntime", extra="train", purpose="quantization")
+    many, helper, types = 64, onnx.helper, onnx.TensorProto
+    weights = np.full((many, 4), 127, np.int8)
+    graph = helper.make_graph(
+        [helper.make_node("MatMulInteger", ["a", "b"], ["sum"])],
+        "probe",
+        [helper.make_tensor_value_info("a", types.UINT8, [4, many])],
+        [helper.make_tensor_value_info("sum", types.INT32, [4, 4])],
+        [helper.make_tensor("b", types.INT8, weights.shape, weights.tobytes(), raw=True)],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)])
+    model.ir_version = 9
+    session = runtime.InferenceSession(
+        model.SerializeToString(), providers=["CPUExecutionProvider"]
+    )
+    total = session.run(None, {"a": np.full((4, many), 255, np.uint8)})[0]
+    return bool((total != 255 * 127 * many).any())
 
 
 def static(proto: Any, rows: NDArray[Any], *, ranges: str, reduce_range: bool) -> Any:

@@ -8,17 +8,14 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
-from torch import Tensor
 
 from attar.checks import AttarError, check_number, need
 from attar.data import as_data
 from attar.evaluation import Latency, Scores, first_rows, latencies, scores_from_logits
-from attar.evaluation.metrics import kl_to_teacher
 from attar.export import narrow, runtime
 from attar.export.graph import to_bytes
+from attar.export.integers import CHUNK, Smaller, dynamic, logits_of, some_rows, static
 from attar.files import write_whole
 from attar.types import UNLABELLED, Data
 
@@ -31,8 +28,6 @@ METHODS = {
     "float16": "weights kept in float16, computed in float32",
     "bfloat16": "weights kept in bfloat16, computed in float32",
 }
-
-_CHUNK = 512  # rows a call while measuring
 
 
 @dataclass(frozen=True)
@@ -74,6 +69,7 @@ class Quantized:
     Attributes:
         path: The file.
         method: How it was made.
+        bits: Of a weight: 8, 7 with ``reduce_range``, 16 of the half types.
         ranges: Where the ranges of the activations come from; None where there are none.
         validation: The cost on the rows that the bound was held against.
         test: The cost on rows that decided nothing; None without any.
@@ -87,6 +83,7 @@ class Quantized:
 
     path: Path
     method: str
+    bits: int
     ranges: str | None
     validation: Cost
     test: Cost | None
@@ -123,7 +120,7 @@ def quantize(
     max_drop: float = 0.3,
     ranges: str = "auto",
     calibration_rows: int = 1024,
-    reduce_range: bool = False,
+    reduce_range: bool | None = None,
     seconds: float = 0.3,
 ) -> Quantized:
     """Write a student's file with smaller weights, unless that costs too much.
@@ -151,8 +148,10 @@ def quantize(
             student's on the training rows.
         calibration_rows: How many training rows, the first ones in a random order.
         reduce_range: Weights in 7 bits instead of 8. On x86 processors without VNNI, sums of
-            8-bit products may overflow in ONNX Runtime, and a cost that was measured on a newer
-            processor does not hold there.
+            8-bit products may overflow in ONNX Runtime. By default 8 bits; on such a processor
+            what is nearer to the float student's probabilities, on rows of ``train`` (or of
+            ``validation`` without these). For a file that is to run on an older processor than
+            this one, True.
         seconds: How long each file is timed at each batch size.
 
     Raises:
@@ -179,20 +178,33 @@ def quantize(
     source = Path(source)
     before = runtime.load(source, threads=1)
     proto = _proto(source, before)
+    # Where sums overflow, eight bits may still be the better ones: that is rare in many students.
+    widths = (False, True) if reduce_range is None and narrow.saturates() else (bool(reduce_range),)
     if method in ("float16", "bfloat16"):
-        small, found = narrow.half(proto, method), None
+        made = Smaller(narrow.half(proto, method), None, False)
     elif method == "dynamic":
-        small, found = narrow.dynamic(proto, reduce_range=reduce_range), None
+        rows = validation if train is None else train
+        made = dynamic(
+            proto, before, lambda: some_rows(proto, before, rows, calibration_rows), widths
+        )
     else:
-        rows = _calibration(proto, before, train, calibration_rows)
-        small, found = _static(proto, before, rows, ranges, reduce_range)
+        if train is None:
+            raise AttarError(
+                f"{OWNER}: method='static' needs train=, rows that the student was trained on, to "
+                f"know the ranges of its activations. method='dynamic' needs none."
+            )
+        made = static(
+            proto, before, some_rows(proto, before, train, calibration_rows), ranges, widths
+        )
+    small = made.proto
     narrow.shorten_names(small)
     return finish(
         small,
         before,
         Path(path),
         method=method,
-        ranges=found,
+        bits=16 if method in ("float16", "bfloat16") else 7 if made.reduced else 8,
+        ranges=made.ranges,
         properties=narrow.properties_of(source),
         bytes_before=source.stat().st_size,
         validation=validation,
@@ -208,6 +220,7 @@ def finish(
     path: Path,
     *,
     method: str,
+    bits: int,
     ranges: str | None,
     properties: Mapping[str, str],
     bytes_before: int,
@@ -223,7 +236,7 @@ def finish(
     held = _held("validation", validation, before)
     # Ranges that are found in each call make a row's answer depend on the rows beside it: then
     # one row a call is measured, as in production.
-    rows = 1 if method == "dynamic" else _CHUNK
+    rows = 1 if method == "dynamic" else CHUNK
     cost = _cost(before, after, held, rows)
     if cost.drop > max_drop:
         raise AttarError(
@@ -238,6 +251,7 @@ def finish(
     result = Quantized(
         path=path,
         method=method,
+        bits=bits,
         ranges=ranges,
         validation=cost,
         test=None if test is None else _cost(before, after, _held("test", test, before), rows),
@@ -286,48 +300,16 @@ def _proto(source: Path, student: runtime.Student) -> Any:
     return proto
 
 
-def _calibration(proto: Any, student: runtime.Student, train: Any, count: int) -> NDArray[Any]:
-    """Some training rows in the type that the graph takes."""
-    onnx = need("onnx", extra="train", purpose="quantization")
-    if train is None:
-        raise AttarError(
-            f"{OWNER}: method='static' needs train=, rows that the student was trained on, to "
-            f"know the ranges of its activations. method='dynamic' needs none."
-        )
-    data = as_data(train)
-    order = torch.randperm(len(data), generator=torch.Generator().manual_seed(0))[:count]
-    inputs: Tensor = data.batch(order).inputs
-    student.logits(inputs[:1].numpy())  # a wrong shape is told here, in its words
-    element = proto.graph.input[0].type.tensor_type.elem_type
-    return inputs.numpy().astype(onnx.helper.tensor_dtype_to_np_dtype(element), copy=False)
-
-
-def _static(
-    proto: Any, before: runtime.Student, rows: NDArray[Any], ranges: str, reduce_range: bool
-) -> tuple[Any, str]:
-    """The integer graph, and which ranges it has: the nearest to the float student's answers."""
-    wanted = logits_of(before, rows)
-    best: tuple[float, Any, str] | None = None
-    for kind in ("minmax", "percentile") if ranges == "auto" else (ranges,):
-        found = narrow.static(proto, rows, ranges=kind, reduce_range=reduce_range)
-        student = runtime.loads(found.SerializeToString(), name=OWNER, threads=1)
-        distance = kl_to_teacher(logits_of(student, rows), wanted)
-        if best is None or distance < best[0]:
-            best = (distance, found, kind)
-    assert best is not None
-    return best[1], best[2]
-
-
 def _cost(before: runtime.Student, after: runtime.Student, data: Data, rows: int) -> Cost:
     """Both on the same labelled rows, the smaller file on so many a call."""
     labels = data.labels
     assert labels is not None
-    pieces = torch.split(torch.arange(len(data))[labels != UNLABELLED], _CHUNK)
+    pieces = torch.split(torch.arange(len(data))[labels != UNLABELLED], CHUNK)
     batches = [data.batch(piece) for piece in pieces]
     truth = labels[labels != UNLABELLED].cpu()
     logits = {
         student: torch.cat([logits_of(student, batch.inputs.numpy(), many) for batch in batches])
-        for student, many in ((before, _CHUNK), (after, rows))
+        for student, many in ((before, CHUNK), (after, rows))
     }
     old: Scores = scores_from_logits(logits[before], truth, before.classes)
     new = scores_from_logits(logits[after], truth, before.classes, teacher_logits=logits[before])
@@ -348,12 +330,6 @@ def _cost(before: runtime.Student, after: runtime.Student, data: Data, rows: int
         worst_class_accuracy=new.worst_class_accuracy,
         worst_class_before=old.worst_class_accuracy,
     )
-
-
-def logits_of(student: runtime.Student, rows: NDArray[Any], many: int = _CHUNK) -> Tensor:
-    """Logits ``[N, C]`` of these rows, so many a call."""
-    pieces = [student.logits(rows[i : i + many]) for i in range(0, len(rows), many)]
-    return torch.from_numpy(np.concatenate(pieces))
 
 
 def labelled(name: str, data: Data) -> None:
