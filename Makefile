@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: install demo test test-slow browser lint check format clean bench-verdict bench-step-cost bench-mnist reproduce bench-ensemble bench-loss-kernels bench-bytes-a-row bench-demo bench-demo-setting bench-deploy bench-in-sample pages images
+.PHONY: install demo test test-slow browser lint check format clean bench-verdict bench-step-cost reproduce bench-ensemble bench-loss-kernels bench-bytes-a-row bench-demo bench-demo-setting bench-deploy bench-in-sample pages images
 
 install: $(STAMP)
 
@@ -93,9 +93,6 @@ endif
 
 bench-ensemble: $(STAMP)
 	$(BIN)/python benchmarks/ensemble/run.py
-
-bench-mnist: $(STAMP)
-	$(BIN)/python benchmarks/mnist/run.py
 
 bench-in-sample: $(STAMP)
 	$(BIN)/python benchmarks/in_sample/run.py

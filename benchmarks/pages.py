@@ -221,25 +221,13 @@ def pages() -> dict[Path, str]:
     """Every page that is made from results, and what it must say."""
     docs = ROOT / "docs" / "results"
     found = {docs / "demo.md": demo_page(), docs / "verdict.md": verdict_page()}
-    found |= {docs / "step_cost.md": step_cost_page(), docs / "mnist.md": mnist_page()}
+    found |= {docs / "step_cost.md": step_cost_page()}
     hinton = results("hinton")
     tens = results("ensemble") if (BENCHMARKS / "ensemble" / "results.json").exists() else None
     found |= hinton_page.pages(hinton, table, made("hinton"), docs, tens)
     readme = ROOT / "README.md"
     found[readme] = fill(readme.read_text("utf-8"))
     return found
-
-
-def mnist_page() -> str:
-    """The table that the benchmark itself makes, and where it comes from."""
-    text = (BENCHMARKS / "mnist" / "results.md").read_text("utf-8").strip()
-    return f"""{text}
-
-Hinton, Vinyals and Dean (2015) report 146 errors for the hard-label MLP with 800 units, without
-views, and 74 for one distilled from a larger MLP that makes 67. Students without views, and a
-better teacher, stand on the page of [Hinton's experiments](hinton.md).
-
-{made("mnist")}"""
 
 
 def step_cost_page() -> str:

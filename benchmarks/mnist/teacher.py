@@ -1,22 +1,20 @@
-"""The teacher: a few small convolutional networks, and what they said, kept in stores."""
+"""A teacher of a few small convolutional networks."""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import nn
 
-from attar import AttarError, Batch, Outputs
-from attar.data import ArrayData, Batches, Views, join, shift
+from attar.data import ArrayData, Batches, Views, shift
 from attar.engine import Distiller, TrainConfig, train
 from attar.experiment import train_ensemble
 from attar.export.weights import load_weights, save_weights
 from attar.losses import Objective, hard
-from attar.store import Store, label
 from attar.students import Family, Standardize, plain_convnet
 from attar.teachers import EnsembleTeacher, ModelTeacher
 
@@ -113,58 +111,3 @@ def _seeded(config: TrainConfig, seed: int) -> TrainConfig:
         checkpoint_every=config.checkpoint_every,
         seed=seed,
     )
-
-
-class Remembering(EnsembleTeacher):
-    """An ensemble that looks up what it has already said.
-
-    Four experiments ask it about the same rows. Its answers are all in the stores, so it is
-    asked once; size, name and fingerprint are those of the ensemble.
-
-    Args:
-        ensemble: Asked about what is in none of the stores.
-        stores: What it said.
-    """
-
-    def __init__(self, ensemble: EnsembleTeacher, stores: Sequence[Store]) -> None:
-        super().__init__([ensemble], name=ensemble.name)
-        self._ensemble = ensemble
-        self._stores = tuple(stores)
-
-    @property
-    def smallest(self):
-        """The smallest network, not the one ensemble that this holds."""
-        return self._ensemble.smallest
-
-    def __call__(self, batch: Batch) -> Outputs:
-        """From the first store that holds all ids, else from the ensemble itself."""
-        for store in self._stores:
-            try:
-                return Outputs(store.logits(batch.ids))
-            except AttarError:
-                continue
-        return super().__call__(batch)
-
-
-def remember(
-    ensemble: EnsembleTeacher,
-    train_rows: ArrayData,
-    others: Sequence[ArrayData],
-    folder: Path,
-    report: Report,
-) -> Remembering:
-    """Ask the ensemble about every view of the training rows, and about the other rows."""
-    rest = others[0]
-    for other in others[1:]:
-        rest = join(rest, other)
-    stores = [
-        label(
-            ensemble,
-            rows,
-            folder / name,
-            batch_size=ASK,
-            progress=lambda done, total: report("the teacher answers", done, total),
-        )
-        for name, rows in (("train", train_rows), ("others", rest))
-    ]
-    return Remembering(ensemble, stores)
