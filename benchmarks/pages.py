@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -206,11 +207,17 @@ on 700 rows; five find it.
 {made("verdict")}"""
 
 
-def fill(text: str) -> str:
-    """Put the files that ``<!-- table: PATH -->`` names between it and ``<!-- end -->``."""
+def fill(text: str, made: Mapping[Path, str]) -> str:
+    """Put the files that ``<!-- table: PATH -->`` names between it and ``<!-- end -->``.
+
+    Args:
+        text: Of a page.
+        made: What the files that are made here too will say.
+    """
 
     def put(match: re.Match[str]) -> str:
-        content = (ROOT / match[2]).read_text("utf-8").strip()
+        path = ROOT / match[2]
+        content = (made[path] if path in made else path.read_text("utf-8")).strip()
         return f"{match[1]}\n{content}\n<!-- end -->"
 
     pattern = r"(<!-- table: (\S+) -->).*?<!-- end -->"
@@ -225,8 +232,9 @@ def pages() -> dict[Path, str]:
     hinton = results("hinton")
     tens = results("ensemble") if (BENCHMARKS / "ensemble" / "results.json").exists() else None
     found |= hinton_page.pages(hinton, table, made("hinton"), docs, tens)
+    found[BENCHMARKS / "hinton" / "summary.md"] = hinton_page.summary(hinton["figures"], table)
     readme = ROOT / "README.md"
-    found[readme] = fill(readme.read_text("utf-8"))
+    found[readme] = fill(readme.read_text("utf-8"), found)
     return found
 
 

@@ -147,6 +147,31 @@ def pages(
     return found | _pictures(figures, docs)
 
 
+def summary(figures: Figures, table: Any) -> str:
+    """The table in the README: what the paper reports, and what came of it here."""
+
+    def errors(name: str) -> str:
+        mean, sd = (figures[f"{name}_errors_{which}"] for which in ("mean", "sd"))
+        return f"{mean:.0f} ± {sd:.0f}"
+
+    seen = [
+        ("every image once, as it is", "plain", "146", "74"),
+        ("eight stored views of each", "views", "", ""),
+    ]
+    lines = [
+        [words, there, errors(f"mlp800_{part}_hard"), paper, errors(f"mlp800_{part}_distilled")]
+        for words, part, there, paper in seen
+    ]
+    for words, part, paper in (
+        ("no image of a three", "without3", "109"),
+        ("sevens and eights alone", "only78", "1,320"),
+    ):
+        lines.append([words, "", "", paper, errors(f"views_{part}_labels")])
+    return str(
+        table(["the student sees", "hard labels: paper", "here", "distilled: paper", "here"], lines)
+    )
+
+
 def _head(figures: Figures, table: Any, runs: Sequence[Any]) -> str:
     rows = []
     for goal in GOALS:
