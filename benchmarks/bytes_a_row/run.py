@@ -7,15 +7,17 @@ gradient that a student gets from what was kept and the one that it gets from al
 row and of the batch's mean (which is what a bias learns from). The student's logits are 0.6 times
 the teacher's, with noise.
 
+Then the other way round: for each of the peers, how many of the best logits Attar must keep to
+lose no more than it, by the divergence and by the rows' cosine, and how many bytes that takes; at
+each T with a record for this T alone, and with one record for all three.
+
     python benchmarks/bytes_a_row/run.py
 """
 
 from __future__ import annotations
 
 import argparse
-import math
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,111 +26,37 @@ from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 import record
-from bytes_a_row import network
+from bytes_a_row import network, photographs
+from bytes_a_row.ways import DRAWN, SEED, WAYS, Keep, encoded
 from mnist.fetch import cache_folder
 
 from attar.losses import kl
-from attar.store.encodings import Dense
-from attar.store.int8 import Int8
 from attar.store.sparse import Sampled, TopK
 from attar.types import SparseTargets
 
 RESULTS = Path(__file__).with_name("results.json")
-TEMPERATURES, SEED = (1.0, 2.0, 4.0), 0
-ROWS = {"lite0": 256, "zipf": 64}
+TEMPERATURES = (1.0, 2.0, 4.0)
+ROWS = {"lite0": 250, "zipf": 64}
 ZIPF_CLASSES = 151_936
+#: Rows that are worked on at once.
+STEP = 32
 
-#: From logits [B, C], ids [B] and T to what a loss is given.
-Keep = Callable[[Tensor, Tensor, float], Tensor | SparseTargets]
+PEERS = ("dense_float16", "tinyvit100", "distillkit128", "distillkit50")
+#: A cosine of 1 is made of float32 gradients: what is nearer than this is the same.
+TIE = 1e-6
 
 
 def teachers(cache: Path) -> dict[str, Tensor]:
     """Logits ``[N, C]`` by name."""
-    model, images = network.network(cache), network.crops(ROWS["lite0"], SEED)
+    model, images = network.network(cache), photographs.crops(cache, ROWS["lite0"], SEED)
     with torch.no_grad():
-        real = torch.cat([model(part) for part in torch.split(images, 32)])
+        real = torch.cat([model(part) for part in torch.split(images, STEP)])
     generator = torch.Generator().manual_seed(SEED)
     rows = ROWS["zipf"]
     slope = 1.2 + 1.3 * torch.rand(rows, 1, generator=generator)
     ranks = torch.rand(rows, ZIPF_CLASSES, generator=generator).argsort(dim=1) + 1.0
     noise = 0.5 * torch.randn(rows, ZIPF_CLASSES, generator=generator)
     return {"lite0": real, "zipf": noise - slope * ranks.log()}
-
-
-def encoded(make: Callable[[int, float], Any]) -> tuple[Callable[[int], int], Keep]:
-    """An encoding of Attar's: its bytes a row for C classes, and what it gives back."""
-
-    def keep(logits: Tensor, ids: Tensor, temperature: float) -> Tensor | SparseTargets:
-        encoding = make(logits.shape[1], temperature)
-        kept: Tensor | SparseTargets = encoding.decode(encoding.encode(logits, ids))
-        return kept
-
-    return lambda classes: int(make(classes, 1.0).record.itemsize), keep
-
-
-def _spread(values: Tensor, indices: Tensor, classes: int) -> Tensor:
-    """Log-probabilities ``[B, C]``: these, and the missing mass spread evenly."""
-    rest = (1.0 - values.exp().sum(dim=1, keepdim=True)).clamp(min=1e-12)
-    even = (rest / (classes - values.shape[1])).log()
-    return even.expand(-1, classes).scatter(1, indices, values)
-
-
-def tinyvit(logits: Tensor, ids: Tensor, temperature: float) -> Tensor:
-    """TinyViT: the 100 best probabilities at T = 1 in float16, the rest spread evenly."""
-    values, indices = logits.log_softmax(dim=1).topk(100, dim=1)
-    kept = values.exp().half().float().clamp(min=1e-8).log()
-    return _spread(kept, indices, logits.shape[1])
-
-
-def distillkit(k: int, exact: int, half: bool) -> Keep:
-    """DistillKit: some best log-probabilities as they are, the others as a curve over the rank.
-
-    The curve has the terms 1, t, ..., t^4 and sqrt(t), fitted by least squares. What is missing
-    of the mass is spread evenly.
-    """
-
-    def keep(logits: Tensor, ids: Tensor, temperature: float) -> Tensor:
-        values, indices = logits.log_softmax(dim=1).topk(k, dim=1)
-        t = torch.arange(k - exact, dtype=torch.float64) / (k - exact)
-        terms = torch.stack([*(t**power for power in range(5)), t.sqrt()], dim=1)
-        wanted = values[:, exact:].double()
-        weights = torch.linalg.lstsq(terms, wanted.T).solution
-        weights = weights.half().double() if half else weights.float().double()
-        curve = (terms @ weights).T.float()
-        kept = torch.cat([values[:, :exact].half().float(), curve.clamp(max=0.0)], dim=1)
-        return _spread(kept, indices, logits.shape[1])
-
-    return keep
-
-
-def index_bytes(classes: int, k: int) -> int:
-    """Bits packed without a gap, as DistillKit counts them."""
-    return math.ceil(k * math.ceil(math.log2(classes)) / 8)
-
-
-def independent(logits: Tensor, ids: Tensor, temperature: float) -> Tensor | None:
-    """Random sampling as published: 12 independent draws at T = 1, as shares."""
-    if temperature != 1.0:
-        return None
-    generator = torch.Generator().manual_seed(SEED + int(ids[0]))
-    drawn = logits.softmax(dim=1).multinomial(12, replacement=True, generator=generator)
-    shares = torch.zeros_like(logits).scatter_add_(1, drawn, torch.full(drawn.shape, 1 / 12))
-    return shares.clamp(min=1e-30).log()
-
-
-#: Each way: how many bytes a row takes for C classes, and what comes back.
-WAYS: dict[str, tuple[Callable[[int], int], Any]] = {
-    "attar_top16": encoded(lambda classes, t: TopK(16, classes, (t,))),
-    "attar_top50": encoded(lambda classes, t: TopK(50, classes, (t,))),
-    "attar_top100": encoded(lambda classes, t: TopK(100, classes, (t,))),
-    "attar_sampled16": encoded(lambda classes, t: Sampled(16, classes, (t,))),
-    "attar_int8": encoded(lambda classes, t: Int8(classes)),
-    "dense_float16": encoded(lambda classes, t: Dense("float16", classes)),
-    "tinyvit100": (lambda classes: 4 + 100 * (4 if classes <= 65_536 else 6), tinyvit),
-    "distillkit128": (lambda c: index_bytes(c, 128) + 32 + 24, distillkit(128, 16, half=False)),
-    "distillkit50": (lambda c: index_bytes(c, 50) + 2 + 12, distillkit(50, 1, half=True)),
-    "independent12": (lambda classes: 36, independent),
-}
 
 
 def gradient(student: Tensor, target: Tensor | SparseTargets, temperature: float) -> Tensor:
@@ -146,61 +74,169 @@ def divergence(logits: Tensor, target: Tensor | SparseTargets, temperature: floa
     return (log_p.exp() * (log_p - log_q)).sum(dim=1)
 
 
-def measure(name: str, logits: Tensor) -> list[dict[str, Any]]:
+class Judge:
+    """What a teacher and a student know at one temperature, and how near a way comes to it.
+
+    Args:
+        logits: ``[N, C]``, the teacher's.
+        temperature: T.
+    """
+
+    def __init__(self, logits: Tensor, temperature: float) -> None:
+        generator = torch.Generator().manual_seed(SEED + 1)
+        self.logits, self.temperature = logits, temperature
+        self.student = 0.6 * logits + 0.5 * torch.randn(logits.shape, generator=generator)
+        self.true = torch.cat(
+            [gradient(self.student[some], logits[some], temperature) for some in self._parts()]
+        )
+        self._best: dict[int, dict[str, float]] = {}
+
+    def _parts(self) -> list[slice]:
+        return [slice(at, at + STEP) for at in range(0, len(self.logits), STEP)]
+
+    def __call__(self, keep: Keep, *, drawn: bool = False) -> dict[str, float] | None:
+        """Divergence (not of draws) and cosines; None where a way says nothing at T."""
+        apart, cosines, mean = [], [], torch.zeros(self.logits.shape[1])
+        for some in self._parts():
+            target = keep(self.logits[some], torch.arange(len(self.logits))[some], self.temperature)
+            if target is None:
+                return None
+            found = gradient(self.student[some], target, self.temperature)
+            cosines.append(torch.cosine_similarity(self.true[some], found, dim=1))
+            mean += found.sum(dim=0)
+            if not drawn:
+                apart.append(divergence(self.logits[some], target, self.temperature))
+        measured = {
+            "row_cosine": float(torch.cat(cosines).mean()),
+            "batch_cosine": float(torch.cosine_similarity(self.true.sum(dim=0), mean, dim=0)),
+        }
+        return measured if drawn else {"kl": max(0.0, float(torch.cat(apart).mean())), **measured}
+
+    def best(self, k: int) -> dict[str, float]:
+        """The same of the k best logits."""
+        if k not in self._best:
+            keep = encoded(lambda classes, t: TopK(k, classes, (t,)))[1]
+            measured = self(keep)
+            assert measured is not None
+            self._best[k] = measured
+        return self._best[k]
+
+    def smallest(self, peer: dict[str, float], by: str) -> int | None:
+        """The least k that loses no more than a peer, by ``"kl"`` or by ``"row_cosine"``.
+
+        None if such a record is no smaller than all logits as float16.
+        """
+
+        def enough(k: int) -> bool:
+            ours = self.best(k)[by]
+            return ours <= peer[by] if by == "kl" else ours >= peer[by] - TIE
+
+        high = self.logits.shape[1] // 2
+        if not enough(high):
+            return None
+        low = 0  # not enough, or nothing
+        while high - low > 1:
+            middle = (low + high) // 2
+            low, high = (low, middle) if enough(middle) else (middle, high)
+        return high
+
+    def fewest(self, peer: dict[str, float]) -> int:
+        """The least number of draws that come as near as a peer that draws, up to 1,024."""
+        for draws in range(1, 1025):
+            keep = encoded(lambda classes, t, n=draws: Sampled(n, classes, (t,)))[1]
+            ours = self(keep, drawn=True)
+            assert ours is not None
+            if all(ours[name] >= peer[name] - TIE for name in ("row_cosine", "batch_cosine")):
+                return draws
+        raise AssertionError("no number of draws comes as near")
+
+
+def measure(name: str, judges: dict[float, Judge]) -> list[dict[str, Any]]:
     """A row for each way and temperature."""
-    generator = torch.Generator().manual_seed(SEED + 1)
-    student = 0.6 * logits + 0.5 * torch.randn(logits.shape, generator=generator)
     table = []
-    for temperature in TEMPERATURES:
+    for temperature, judge in judges.items():
         for way, (size, keep) in WAYS.items():
-            apart, cosines, mean, true_mean = [], [], torch.zeros(1), torch.zeros(1)
-            for start in range(0, len(logits), 32):
-                some = slice(start, start + 32)
-                target = keep(logits[some], torch.arange(len(logits))[some], temperature)
-                if target is None:
-                    break
-                true = gradient(student[some], logits[some], temperature)
-                found = gradient(student[some], target, temperature)
-                cosines.append(torch.cosine_similarity(true, found, dim=1))
-                mean, true_mean = mean + found.sum(dim=0), true_mean + true.sum(dim=0)
-                apart.append(divergence(logits[some], target, temperature))
-            if not cosines:
+            measured = judge(keep, drawn=way in DRAWN)
+            if measured is None:
                 continue
-            row = {
-                "teacher": name,
-                "way": way,
-                "temperature": temperature,
-                "bytes": size(logits.shape[1]),
-                "row_cosine": float(torch.cat(cosines).mean()),
-                "batch_cosine": float(torch.cosine_similarity(true_mean, mean, dim=0)),
-            }
-            if way not in ("attar_sampled16", "independent12"):  # a few draws have none
-                row["kl"] = max(0.0, float(torch.cat(apart).mean()))
-            table.append(row)
-            print(name, *(f"{k} {v:.4g}" if isinstance(v, float) else v for k, v in row.items()))
+            row = {"teacher": name, "way": way, "temperature": temperature}
+            table.append({**row, "bytes": size(judge.logits.shape[1]), **measured})
+            show(table[-1])
     return table
 
 
-def main() -> None:
-    """Measure both teachers and write results.json."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--cache", type=Path, default=cache_folder(), help="for the package")
-    parser.add_argument("--no-write", action="store_true", help="print only")
-    arguments = parser.parse_args()
+def equal(
+    name: str, judges: dict[float, Judge], kept: list[dict[str, Any]]
+) -> list[dict[str, Any]]:
+    """A row for each peer and temperature: what Attar needs to lose no more."""
+    classes = judges[1.0].logits.shape[1]
+    theirs = {(row["way"], row["temperature"]): row for row in kept if row["teacher"] == name}
     table: list[dict[str, Any]] = []
-    figures: dict[str, float] = {}
-    for name, logits in teachers(arguments.cache).items():
-        table += measure(name, logits)
+    for peer in PEERS:
+        for by in ("kl", "row_cosine"):
+            found = {t: judge.smallest(theirs[peer, t], by) for t, judge in judges.items()}
+            wanted = {f"t{t:g}": ((t,), k) for t, k in found.items()}
+            known = [k for k in found.values() if k is not None]
+            if len(known) == len(found):
+                wanted["all"] = (TEMPERATURES, max(known))
+            for at, (temperatures, k) in wanted.items():
+                if k is not None:
+                    size = TopK(k, classes, temperatures).record.itemsize
+                    row = {"teacher": name, "peer": peer, "by": by, "at": at, "k": k}
+                    table.append({**row, "bytes": size})
+    draws = judges[1.0].fewest(theirs["independent12", 1.0])
+    size = Sampled(draws, classes).record.itemsize
+    row = {"teacher": name, "peer": "independent12", "by": "cosines", "at": "t1", "draws": draws}
+    table.append({**row, "bytes": size})
     for row in table:
+        row["peer_bytes"] = theirs[row["peer"], 1.0]["bytes"]
+        show(row)
+    return table
+
+
+def show(row: dict[str, Any]) -> None:
+    """A line of text."""
+    print(*(f"{k} {v:.4g}" if isinstance(v, float) else v for k, v in row.items()), flush=True)
+
+
+def figures_of(kept: list[dict[str, Any]], needed: list[dict[str, Any]]) -> dict[str, float]:
+    """A name for each number."""
+    figures: dict[str, float] = {"goal_top16_of_151936_bytes": 72}
+    for row in kept:
         key = f"{row['teacher']}_{row['way']}"
         figures[f"{key}_bytes"] = row["bytes"]
         for field in ("kl", "row_cosine", "batch_cosine"):
             if field in row:
                 figures[f"{key}_t{row['temperature']:g}_{field}"] = row[field]
-    if not arguments.no_write:
+    for row in needed:
+        key = f"{row['teacher']}_like_{row['peer']}_{row['at']}_by_{row['by']}"
+        number = "k" if "k" in row else "draws"
+        figures[f"{key}_{number}"] = row[number]
+        figures[f"{key}_bytes"] = row["bytes"]
+        figures[f"{key}_peer_over_attar_bytes"] = row["peer_bytes"] / row["bytes"]
+    return figures
+
+
+def main() -> None:
+    """Measure both teachers and write results.json."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--cache", type=Path, default=cache_folder(), help="for the packages")
+    parser.add_argument("--quick", action="store_true", help="few rows and classes, not written")
+    arguments = parser.parse_args()
+    kept: list[dict[str, Any]] = []
+    needed: list[dict[str, Any]] = []
+    for name, logits in teachers(arguments.cache).items():
+        some = logits[:16, :4000] if arguments.quick else logits
+        judges = {temperature: Judge(some, temperature) for temperature in TEMPERATURES}
+        kept += measure(name, judges)
+        needed += equal(name, judges, kept)
+    if not arguments.quick:
         RESULTS.unlink(missing_ok=True)
+        rows = [
+            {"what": what, **row} for what, t in (("kept", kept), ("like", needed)) for row in t
+        ]
         record.write(
-            {"kept": (table, figures)},
+            {"kept": (rows, figures_of(kept, needed))},
             command=" ".join(["python benchmarks/bytes_a_row/run.py", *sys.argv[1:]]),
             seeds={"rows": SEED},
             path=RESULTS,
