@@ -5,10 +5,11 @@ from __future__ import annotations
 import itertools
 import json
 import random
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -19,10 +20,12 @@ from attar.data import Batches
 from attar.engine import Distiller, Record, TrainConfig, train
 from attar.engine.processes import Processes
 from attar.evaluation import accuracy, nll, predict_logits
+from attar.experiment.growing import grow
 from attar.experiment.inputs import Splits, StudentPlan
 from attar.export.weights import load_weights, save_weights
 from attar.files import write_text
 from attar.losses import Objective, hard, pseudo, soft
+from attar.students import TreeEnsemble
 from attar.types import Data, Teacher
 
 #: A loss on logits: (student, teacher, *, temperature) -> [N].
@@ -243,6 +246,9 @@ class Trainer:
         )
         data = setting.data(self.splits)
         checkpoint = folder / "checkpoint.safetensors"
+        if isinstance(run.model, TreeEnsemble):
+            self._grow(run, data)
+            return self._keep(run, weights, curve, checkpoint)
         distiller = Distiller(run.model, setting.objective(self.loss), self.teacher)
         for record in train(
             distiller,
@@ -255,6 +261,33 @@ class Trainer:
             run.records.append(record)
             self.on_step(setting, seed, record.step)
             self.on_record(setting, seed, record)
+        return self._keep(run, weights, curve, checkpoint)
+
+    def _grow(self, run: Run, data: Data) -> None:
+        """Build trees, which takes no steps: one record tells of it."""
+        setting, started = run.setting, time.perf_counter()
+        asked = setting.arm in ("distilled", "pseudo")
+        grow(
+            cast(TreeEnsemble, run.model),
+            data,
+            self.teacher if asked else None,
+            temperature=setting.temperature or 1.0,
+            alpha=setting.alpha or 0.0,
+            smoothing=setting.smoothing or 0.0,
+            pseudo=setting.arm == "pseudo",
+            seed=run.seed,
+        )
+        judged = self.processes.from_main(self.validate(run.model.eval()))
+        seconds = time.perf_counter() - started
+        record = Record(
+            self.config.steps, judged["nll"], {}, 0.0, None, seconds, validation=judged, best=True
+        )
+        run.records.append(record)
+        self.on_step(setting, run.seed, record.step)
+        self.on_record(setting, run.seed, record)
+
+    def _keep(self, run: Run, weights: Path, curve: Path, checkpoint: Path) -> Run:
+        """Judge a trained run and write it down, the curve last."""
         run.model.cpu()  # where test is opened, and where it ships
         run.validation = self.processes.from_main(self.validate(run.model))
         text = {"records": [asdict(r) for r in run.records], "validation": run.validation}

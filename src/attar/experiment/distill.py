@@ -18,6 +18,7 @@ from attar.engine.processes import Processes
 from attar.experiment import arms as arms_of
 from attar.experiment.arms import Run, Setting, SoftLoss, Trainer
 from attar.experiment.folder import claim, identity, settle
+from attar.experiment.growing import at_most_one
 from attar.experiment.inputs import Splits, make_splits, plan_student, size_of
 from attar.experiment.measure import seconds_per_step
 from attar.experiment.opening import measure, open_test, smallest_member
@@ -82,6 +83,8 @@ def distill(
             the rest, since a fitted one has seen all of it.
         student: A family of :mod:`attar.students` (then give ``parameters`` or ``shrink``), a
             callable without arguments that makes a ``torch.nn.Module``, or a module to copy.
+            Trees (``attar.students.tree``, ``boosted``) are built in one go from view 0 of each
+            row; ``steps``, ``batch_size`` and ``learning_rate`` are nothing to them.
         train: ``(X, y)`` or an object of :mod:`attar.data`; label -100 where not known.
         validation: The same, labelled; a fifth of the labelled rows by default.
         test: The same, labelled; a fifth of the labelled rows by default.
@@ -92,7 +95,8 @@ def distill(
             data, are added to ``train`` for the soft loss alone. Whole classes may be missing:
             see :func:`attar.evaluation.correct_bias`.
         classes: The names of the classes in label order, where the data does not tell.
-        temperature: T above 0: a number, a list to choose from, or ``"auto"`` (a short list).
+        temperature: T above 0: a number, a list to choose from, or ``"auto"`` (a short list);
+            trees are built on the answers themselves, or on sharper ones: at most 1.
         alpha: The weight of the soft loss in (0, 1], the hard loss has ``1 - alpha``: a number,
             a list to choose from, or ``"auto"``.
         loss: A function ``(student, teacher, *, temperature) -> [N]``.
@@ -205,7 +209,9 @@ def distill(
             len(splits.train.classes), size_of(plan), unlabelled=splits.unlabelled_rows > 0
         )
         settings = arms_of.candidates(
-            arms_of.as_choices("temperature", temperature, auto=found[0], low=0, high=1e3),
+            at_most_one(temperature)
+            if plan.grown
+            else arms_of.as_choices("temperature", temperature, auto=found[0], low=0, high=1e3),
             arms_of.as_choices("alpha", alpha, auto=found[1], low=0, high=1),
             learning_rate=learning_rate,
             smoothing=_strengths(smoothing, soft),
@@ -357,14 +363,15 @@ def _train_all(
     """Choose each arm's setting on validation under the first seed, then train the others."""
     runs = sum(len(some) + len(seeds) - 1 for some in settings.values())
     steps = trainer.config.steps
-    cost = seconds_per_step(trainer, settings["distilled"][0])
-    tell(
-        Progress(
-            "cost",
-            f"{runs} runs of {steps:,} steps, about {duration(cost * steps * runs)} in all",
-            seconds=cost * steps * runs,
+    if not trainer.plan.grown:
+        cost = seconds_per_step(trainer, settings["distilled"][0])
+        tell(
+            Progress(
+                "cost",
+                f"{runs} runs of {steps:,} steps, about {duration(cost * steps * runs)} in all",
+                seconds=cost * steps * runs,
+            )
         )
-    )
     done = 0
 
     def report(setting: Setting, seed: int, step: int) -> None:

@@ -14,7 +14,7 @@ from attar.checks import AttarError, check_labels, check_number
 from attar.data import ArrayData, MappedData, as_data, split
 from attar.data.split import among_themselves
 from attar.experiment.transfer import add_rows, read_transfer, still_there
-from attar.students import Family, Standardize, count_parameters, fit_to
+from attar.students import Family, TreeEnsemble, count_parameters, fit_to
 from attar.types import UNLABELLED, Data
 
 #: What makes a fresh student; called under a seed, so that arms of a seed start alike.
@@ -156,12 +156,14 @@ class StudentPlan:
         recipe: Of a family's member, what it takes to build it again: ``family``, ``width``,
             ``input_shape``; empty for others.
         shared_start: True where an ``nn.Module`` instance was given, so all seeds start from it.
+        grown: True for trees: they are built in one go, not step by step.
     """
 
     make: Factory
     name: str
     recipe: dict[str, Any] = field(default_factory=dict)
     shared_start: bool = False
+    grown: bool = False
 
 
 def plan_student(
@@ -199,7 +201,7 @@ def plan_student(
             raise AttarError(
                 f"distill: student() must return a torch.nn.Module. Got {type(made).__name__}."
             )
-        return StudentPlan(student, type(made).__name__)
+        return StudentPlan(student, type(made).__name__, grown=isinstance(made, TreeEnsemble))
     raise AttarError(
         "distill: student must be a family of attar.students, a callable without arguments that "
         f"makes a torch.nn.Module, or a torch.nn.Module. Got {type(student).__name__}."
@@ -232,15 +234,17 @@ def _plan_family(family: Family, data: Data, budget: int) -> StudentPlan:
             "give a student factory that takes them by name."
         )
     shape, classes = tuple(inputs.shape[1:]), len(data.classes)
-    width = fit_to(family, parameters=budget, input_shape=shape, classes=classes)
-    scaler = Standardize.fit(example_inputs(data, len(data)))
+    fitted, scaler = family.fit(example_inputs(data, len(data)), getattr(data, "columns", None))
+    width = fit_to(fitted, parameters=budget, input_shape=shape, classes=classes)
 
     def make() -> nn.Module:
-        fitted = copy.deepcopy(scaler)
-        return family.model(width, input_shape=shape, classes=classes, scaler=fitted)
+        own = copy.deepcopy(scaler)
+        return fitted.model(width, input_shape=shape, classes=classes, scaler=own)
 
     recipe = {"family": family.name, "width": width, "input_shape": list(shape)}
-    return StudentPlan(make, f"{family.name}({width})", recipe)
+    with torch.device("meta"):
+        grown = isinstance(fitted.model(width, input_shape=shape, classes=classes), TreeEnsemble)
+    return StudentPlan(make, f"{family.name}({width})", recipe, grown=grown)
 
 
 def size_of(plan: StudentPlan) -> int:

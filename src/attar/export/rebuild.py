@@ -15,7 +15,7 @@ from attar.checks import AttarError, need
 from attar.export.about import result_of
 from attar.export.bundle import read_bundle
 from attar.export.weights import load_weights
-from attar.students import Standardize, family_named
+from attar.students import Family, Standardize, family_named
 
 
 class Temperature(nn.Module):
@@ -88,18 +88,20 @@ class Recipe:
                 f"load_student(path, model=YourModule()), or on the command line attar export "
                 f"module:function --weights {weights.name} --example ROWS.npy."
             )
-        return family.model(
+        fitted, scaler = self._restored(family, weights)
+        return fitted.model(
             self.width,
             input_shape=self.input_shape,
             classes=len(self.classes),
-            scaler=self._scaler(weights) if family.standardized else None,
+            scaler=scaler,
         )
 
-    def _scaler(self, weights: Path) -> Standardize:
+    def _restored(self, family: Family, weights: Path) -> tuple[Family, Standardize | None]:
         safe_open = need("safetensors", extra="train", purpose="loading weights").safe_open
         try:
             with safe_open(weights, framework="pt") as file:
-                return Standardize(file.get_tensor("0.mean"), file.get_tensor("0.std"))
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            return family.restore(tensors)
         except AttarError:
             raise
         except Exception as error:  # the library's error shares no base class with the system's

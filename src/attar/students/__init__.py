@@ -16,9 +16,12 @@ from attar.students.resnet import resnet
 from attar.students.standardize import Standardize
 from attar.students.text import word_bag
 from attar.students.timm_models import PREFIX, timm_models
+from attar.students.trees import TreeEnsemble, boosted, tree
 
 #: By name, for the command line: those that take numbers or images.
 FAMILIES = {"convnet": convnet, "mlp": mlp, "plain_convnet": plain_convnet, "resnet": resnet}
+#: By name, for the command line: those for the rows of a table.
+TABLES = {"boosted": boosted, "tree": tree}
 
 
 def family_named(name: str) -> Family | None:
@@ -29,13 +32,16 @@ def family_named(name: str) -> Family | None:
     """
     if name.startswith(PREFIX):
         return timm_models(*name.removeprefix(PREFIX).split("+"))
-    return {**FAMILIES, "word_bag": word_bag}.get(name)
+    return {**FAMILIES, **TABLES, "word_bag": word_bag}.get(name)
 
 
 __all__ = [
     "FAMILIES",
+    "TABLES",
     "Family",
     "Standardize",
+    "TreeEnsemble",
+    "boosted",
     "convnet",
     "count_parameters",
     "family_named",
@@ -44,5 +50,6 @@ __all__ = [
     "plain_convnet",
     "resnet",
     "timm_models",
+    "tree",
     "word_bag",
 ]

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from attar.checks import AttarError, check_number
+from attar.columns import Column
 from attar.students.standardize import Standardize
 
 
@@ -63,6 +65,31 @@ class Family:
         if scaler is None or not self.standardized:
             return member
         return nn.Sequential(scaler, member)
+
+    def fit(
+        self, inputs: Any, columns: Sequence[Column] | None = None
+    ) -> tuple[Family, Standardize | None]:
+        """The family as it suits these rows, and the scaler to put in front of its members.
+
+        Args:
+            inputs: The training rows ``[N, ...]``.
+            columns: What the features stand for (:mod:`attar.columns`), where they are those of
+                a table.
+        """
+        return self, Standardize.fit(inputs) if self.standardized else None
+
+    def restore(self, weights: Mapping[str, Tensor]) -> tuple[Family, Standardize | None]:
+        """The family and the scaler that a model with these weights was made with.
+
+        Args:
+            weights: Its ``state_dict``.
+
+        Raises:
+            KeyError: If the weights are those of something else.
+        """
+        if not self.standardized:
+            return self, None
+        return self, Standardize(weights["0.mean"], weights["0.std"])
 
 
 def fit_to(family: Family, *, parameters: int, input_shape: tuple[int, ...], classes: int) -> int:

@@ -1,0 +1,75 @@
+"""Students that are not trained step by step, but built in one go: trees."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from attar.checks import AttarError
+from attar.students import TreeEnsemble
+from attar.students.trees import soft_and_hard
+from attar.types import Data, Teacher, dense_logits
+
+#: Temperatures to choose from: below 1 the teacher's answers are sharpened, towards its argmax.
+TEMPERATURES = (1.0, 0.5, 0.25)
+
+
+def grow(
+    student: TreeEnsemble,
+    data: Data,
+    teacher: Teacher | None = None,
+    *,
+    temperature: float = 1.0,
+    alpha: float = 1.0,
+    smoothing: float = 0.0,
+    pseudo: bool = False,
+    seed: int = 0,
+) -> None:
+    """Build the trees of a student from all rows of some data, each in view 0.
+
+    Args:
+        student: The trees, of the right size.
+        data: One tensor a row; rows without a label need the teacher.
+        teacher: Whose soft targets they learn; None: labels alone.
+        temperature: That the teacher's logits are divided by, above 0.
+        alpha: Their weight, where a row has a label; the label has the rest.
+        smoothing: Of labels, where there is no teacher.
+        pseudo: Take the teacher's argmax as the label of every row.
+        seed: See :meth:`attar.students.TreeEnsemble.fit`.
+
+    Raises:
+        AttarError: If the inputs are not one tensor.
+    """
+    batch = data.batch(torch.arange(len(data)))
+    if not isinstance(batch.inputs, Tensor):
+        raise AttarError("grow: trees take one tensor. These inputs are a mapping; train mlp.")
+    classes = len(data.classes)
+    labels = torch.full((len(data),), -1) if batch.labels is None else batch.labels
+    said = None
+    if teacher is not None:
+        with torch.no_grad():
+            logits = dense_logits("grow", teacher(batch)).double()
+            said = (logits / temperature).softmax(dim=1)
+    if pseudo:
+        assert said is not None
+        labels, said = said.argmax(dim=1), None
+    targets = soft_and_hard(labels, classes=classes, said=said, alpha=alpha, smoothing=smoothing)
+    student.fit(batch.inputs, targets, weights=batch.weights, labels_alone=said is None, seed=seed)
+
+
+def at_most_one(temperature: Any) -> list[float]:
+    """The temperatures to try for trees.
+
+    A network says at T what the teacher says at T, and so both are softened; a tree's answers are
+    those that it was built on. There only T of 1 and less makes sense: what is higher counts as 1.
+
+    Example:
+        >>> at_most_one("auto"), at_most_one(4.0), at_most_one([0.5, 2.0, 4.0])
+        ([1.0, 0.5, 0.25], [1.0], [0.5, 1.0])
+    """
+    if isinstance(temperature, str):
+        return list(TEMPERATURES)
+    values = temperature if isinstance(temperature, list | tuple) else [temperature]
+    return list(dict.fromkeys(min(1.0, float(value)) for value in values))
