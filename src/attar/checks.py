@@ -120,6 +120,33 @@ def check_pair(owner: str, student: Tensor, teacher: Tensor) -> None:
         )
 
 
+def check_values(
+    owner: str, name: str, student: Any, other: Any, *, same_width: bool = True
+) -> None:
+    """Raise unless both are floating ``[N, D]`` of one shape (or one N), on one device."""
+    for whose, value in (("student", student), (name, other)):
+        if not hasattr(value, "is_floating_point"):
+            raise AttarError(
+                f"{owner}: {whose} must be a tensor [N, D]. Got {type(value).__name__}."
+            )
+        if value.ndim != 2 or value.shape[1] < 1 or not value.is_floating_point():
+            raise AttarError(
+                f"{owner}: {whose} must be floating-point of shape [N, D], one column a target "
+                f"(for a single one, y[:, None]). Got shape {tuple(value.shape)}, dtype "
+                f"{value.dtype}."
+            )
+    if len(student) != len(other) or (same_width and student.shape != other.shape):
+        raise AttarError(
+            f"{owner}: student and {name} must have the same {'shape' if same_width else 'rows'}. "
+            f"Got {tuple(student.shape)} and {tuple(other.shape)}."
+        )
+    if student.device != other.device:
+        raise AttarError(
+            f"{owner}: student and {name} must be on one device. Got {student.device} and "
+            f"{other.device}."
+        )
+
+
 def check_labels(owner: str, labels: Tensor, *, classes: int) -> None:
     """Raise unless ``labels`` is ``[N]`` int64 in ``[0, classes)`` or :data:`UNLABELLED`.
 

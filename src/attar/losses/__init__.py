@@ -1,6 +1,7 @@
 """What a student is trained with: losses, and the objective that weighs and reduces them.
 
-The losses are pure functions from logits ``[N, C]`` to one number a row ``[N]``, in nats;
+The losses are pure functions from logits ``[N, C]`` to one number a row ``[N]``, in nats (those of
+a regression from values ``[N, D]``);
 :class:`Objective` is the one place that weighs them and takes the mean over the rows.
 """
 
@@ -8,7 +9,9 @@ from __future__ import annotations
 
 from attar import needs_torch  # noqa: F401
 from attar.losses.logits import cross_entropy, jsd, kl, logit_mse, reverse_kl
-from attar.losses.objective import Objective, Part, Term, hard, pseudo, soft
+from attar.losses.multilabel import binary_cross_entropy, sigmoid_kl
+from attar.losses.objective import Objective, Part, Term, hard, pseudo, soft, supervised
+from attar.losses.values import bounded_squared_error, pinball, squared_error
 from attar.losses.variants import (
     dist,
     dkd,
@@ -22,6 +25,8 @@ __all__ = [
     "Objective",
     "Part",
     "Term",
+    "binary_cross_entropy",
+    "bounded_squared_error",
     "cross_entropy",
     "dist",
     "dkd",
@@ -29,11 +34,15 @@ __all__ = [
     "jsd",
     "kl",
     "logit_mse",
+    "pinball",
     "pseudo",
     "reverse_kl",
+    "sigmoid_kl",
     "skewed_kl",
     "skewed_reverse_kl",
     "soft",
+    "squared_error",
     "standardized",
+    "supervised",
     "weighted_kl",
 ]

@@ -49,8 +49,8 @@ class Part(NamedTuple):
 class Term:
     """One loss of an :class:`Objective` and its weight.
 
-    Made by :func:`hard`, :func:`soft` and :func:`pseudo`; by hand for a loss that needs more
-    than logits, such as features, or that counts only some rows.
+    Made by :func:`hard`, :func:`supervised`, :func:`soft` and :func:`pseudo`; by hand for a loss
+    that needs more than logits, such as features, or that counts only some rows.
 
     Attributes:
         name: Names the part in logs.
@@ -118,6 +118,48 @@ def hard(weight: float, *, smoothing: float = 0.0) -> Term:
         return cross_entropy(logits, labels, smoothing=smoothing), labels != UNLABELLED
 
     return Term("hard", weight, function)
+
+
+def supervised(loss: Callable[[Tensor, Tensor], Tensor], weight: float) -> Term:
+    """A loss against labels that are no classes: values, or several labels a row.
+
+    What :func:`hard` is for classes. A row counts where any of its labels is known (not NaN).
+
+    Args:
+        loss: ``(student, labels) -> [N]`` on ``[N, D]``, where a NaN among the labels counts for
+            nothing: :func:`~attar.losses.squared_error`,
+            :func:`~attar.losses.binary_cross_entropy`, or your own.
+        weight: Of this term, 0 or more; beside a soft term of weight alpha usually 1 - alpha.
+
+    Raises:
+        AttarError: If the weight is out of range; when used, if the batch has no labels of that
+            kind.
+
+    Example:
+        >>> from attar.losses import squared_error
+        >>> labels = torch.tensor([[1.0], [torch.nan]])
+        >>> batch = Batch(torch.zeros(2, 1), torch.arange(2), labels)
+        >>> loss, parts = Objective([supervised(squared_error, 0.5)])(
+        ...     Outputs(torch.tensor([[3.0], [9.0]])), None, batch
+        ... )
+        >>> loss  # 0.5 * (3 - 1)^2: the row without a label counts for nothing
+        tensor(2.)
+    """
+    name = _name_of(loss)
+
+    def function(
+        student: Outputs, teacher: Outputs | None, batch: Batch
+    ) -> tuple[Tensor, Tensor | None]:
+        labels = batch.labels
+        if labels is None or not labels.is_floating_point():
+            came = "none" if labels is None else f"{labels.dtype} of shape {list(labels.shape)}"
+            raise AttarError(
+                f"supervised({name}): the batch must have floating-point labels [N, D], NaN where "
+                f"not known. Got {came}. For classes there is hard()."
+            )
+        return loss(dense_logits(name, student), labels), ~labels.isnan().all(dim=1)
+
+    return Term(name, weight, function)
 
 
 def soft(loss: Callable[..., Tensor], weight: float, *, temperature: float = 1.0) -> Term:
