@@ -69,6 +69,47 @@ def test_what_is_in_a_store_is_said(work):
     assert near[:6] == ["near", "(unverified)", "32", "1", "float32", "8"]
 
 
+def test_teachers_of_one_kind_stand_in_one_store_under_names_of_their_own(work):
+    from sklearn.dummy import DummyClassifier
+    from skops import io as skops
+
+    X = np.arange(64.0).reshape(32, 2)
+    for seed in (0, 1):
+        model = DummyClassifier(strategy="constant", constant=seed).fit(X, np.arange(32) % 2)
+        skops.dump(model, f"{seed}.skops")
+    code, _, err = label("s", teacher="0.skops")
+    assert code == 0, err
+    code, _, err = label("s", teacher="1.skops")
+    assert code == 2
+    assert "a name of its own, name= or --name" in err
+    code, _, err = label("s", "--name", " ", teacher="1.skops")
+    assert "name= must not be empty" in err
+    code, _, err = label("s", "--name", "second", teacher="1.skops")
+    assert code == 0, err
+    store = Store.open("s")
+    assert store.teachers == ("DummyClassifier", "second")
+    for number, name in enumerate(store.teachers):
+        assert (store.teacher(name).logits(torch.arange(32)).argmax(dim=1) == number).all()
+
+
+def test_what_is_lost_is_said_in_words(work):
+    label("s", "--dtype", "int8", "--temperature", "1", "--temperature", "4")
+    code, out, _ = attar("store", "info", "s")
+    assert code == 0
+    line = out.splitlines()[-1]
+    assert line.startswith(
+        "near: KL from what the teacher said, in nats, on 32 rows: at T = 1 mean"
+    )
+    assert "; at T = 4 mean" in line
+
+
+@pytest.mark.parametrize("told", [{"kl": 7}, {"kl": [{"mean": "x"}]}, {"kl": [3], "rows": {}}])
+def test_a_strange_description_is_shown_as_it_is(told):
+    from attar.cli.store import _lost
+
+    assert _lost(told) == f"fidelity: {told}"
+
+
 def test_damage_is_named_and_mended(work):
     label("s")
     code, out, _ = attar("store", "verify", "s")
@@ -95,6 +136,8 @@ def test_damage_is_named_and_mended(work):
 
 def test_stores_are_merged_and_pruned(work):
     label("a", "--shard", "1/2")
+    code, out, _ = attar("store", "verify", "a")
+    assert out.startswith("0 inputs in a, all as they were written; 16 in views that are not")
     label("b", "--shard", "2/2")
     label("c", teacher="shop:far")
     code, out, err = attar("store", "merge", "all", "a", "c")

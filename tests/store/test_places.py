@@ -12,9 +12,11 @@ import pytest
 import torch
 
 from attar.checks import AttarError
+from attar.cli.teachers import TeacherWord
 from attar.data import ArrayData
 from attar.store import Store, damage, folder, label, label_shard, prune
 from attar.store.places import LocalPlace
+from attar.teachers import as_teacher
 from attar.types import Batch, Outputs
 
 DATA = ArrayData(torch.rand(50, 4), rows=torch.arange(50) * 2)
@@ -36,6 +38,16 @@ def test_a_store_in_memory_is_written_read_verified_and_pruned(tmp_path: Path) -
     prune(url, teachers=["echo"])
     with pytest.raises(AttarError, match=r"not finished"):
         Store.open(url)
+
+
+def test_an_address_is_a_teacher(tmp_path: Path) -> None:
+    url = f"memory://{tmp_path}/t"
+    label(echo, DATA, url)
+    batch = Batch(torch.zeros(3, 1), DATA.rows[:3])
+    assert torch.equal(as_teacher(url)(batch).logits, DATA.inputs[:3])
+    word = TeacherWord.of(url)
+    assert word.form == "store"
+    assert word.load([]).teachers == ("echo",)
 
 
 def test_an_address_of_a_file_is_a_folder(tmp_path: Path) -> None:

@@ -48,6 +48,10 @@ def label(
         float | None, typer.Option(help="What --top-k auto may lose, in nats: 0.001.")
     ] = None,
     batch_size: Annotated[int, typer.Option(help="Rows of one question.", min=1)] = 256,
+    name: Annotated[
+        str | None,
+        typer.Option(help="What the store calls this teacher, where several stand in it."),
+    ] = None,
     shard: Annotated[
         str,
         typer.Option(
@@ -92,6 +96,7 @@ def label(
             temperatures=temperature or [1.0],
             max_kl=max_kl,
             batch_size=batch_size,
+            name=name,
             progress=progress,
         )
     if made is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Annotated, Any
 
@@ -51,10 +52,11 @@ def info(store: StoreWord) -> None:
     head = ["teacher", "rows", "views", "kept as", "bytes a row", "in all"]
     page.print(show.table(head, rows))
     for one in found:
-        for what, told in (("pass", one.about.asked), ("fidelity", one.about.fidelity)):
-            if told:
-                said = ", ".join(f"{key} {value}" for key, value in told.items())
-                page.print(f"{one.about.teacher.name}, {what}: {said}", soft_wrap=True)
+        if one.about.asked:
+            said = ", ".join(f"{key} {value}" for key, value in one.about.asked.items())
+            page.print(f"{one.about.teacher.name}, pass: {said}", soft_wrap=True)
+        if one.about.fidelity.get("kl"):
+            page.print(f"{one.about.teacher.name}: {_lost(one.about.fidelity)}", soft_wrap=True)
 
 
 @app.command()
@@ -70,8 +72,12 @@ def verify(store: StoreWord) -> None:
             f"{len(found)} damaged in {store}; mend it: attar store repair {store} DATA "
             f"--teacher TEACHER"
         )
-    inputs = sum(one.rows * one.views for one in _store().contents(store))
-    show.console().print(f"{inputs:,} inputs in {store}, all as they were written")
+    there = _store().contents(store)
+    inputs, begun = sum(one.rows * one.views for one in there), sum(one.begun for one in there)
+    line = f"{inputs:,} inputs in {store}, all as they were written"
+    if begun:
+        line += f"; {begun:,} in views that are not finished are looked at when they are"
+    show.console().print(line, soft_wrap=True)
 
 
 @app.command()
@@ -146,6 +152,20 @@ def prune(
 
     gone = _store().prune(store, teachers=teacher or (), views=views, unfinished=unfinished)
     show.console().print(f"{_size(gone)} removed from {store}", soft_wrap=True)
+
+
+def _lost(fidelity: Mapping[str, Any]) -> str:
+    """What the encoding loses, as measured when it was labelled."""
+    try:
+        parts = [
+            f"at T = {one['temperature']:g} mean {one['mean']:.2g}, 99 % below {one['p99']:.2g}, "
+            f"largest {one['max']:.2g}"
+            for one in fidelity["kl"]
+        ]
+        said = f"KL from what the teacher said, in nats, on {fidelity['rows']:,} rows"
+    except (KeyError, TypeError, ValueError):  # the description comes from someone else
+        return f"fidelity: {str(dict(fidelity))[:200]}"
+    return f"{said}: {'; '.join(parts)}"
 
 
 def _size(count: float) -> str:

@@ -16,8 +16,9 @@ if TYPE_CHECKING:
     from attar.types import Data
 
 TEACHER_FORMS = (
-    "an .onnx file, a .skops file, the folder of a store or of a run, or module:object (a function "
-    "from numpy inputs to probabilities, a torch module, a fitted estimator)"
+    "an .onnx file, a .skops file, the folder of a store or of a run, the address of a store, or "
+    "module:object (a function from numpy inputs to probabilities, a torch module, a fitted "
+    "estimator)"
 )
 
 
@@ -43,6 +44,8 @@ class TeacherWord:
             AttarError: If it names no teacher.
         """
         path = Path(word)
+        if "://" in word:
+            return cls(word, "store", path)
         suffix = path.suffix.lower()
         if suffix in (".onnx", ".skops"):
             return cls(word, suffix[1:], existing(word, "the teacher"))
@@ -68,7 +71,7 @@ class TeacherWord:
         if self.form == "store":
             from attar.store import Store
 
-            return Store.open(self.path)
+            return Store.open(self.word)
         return load_object(self.word, "--teacher") if self.form == "object" else self.path
 
 

@@ -37,6 +37,7 @@ def label(
     max_kl: float | None = None,
     seed: int = 0,
     batch_size: int = 256,
+    name: str | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Store:
     """Ask a teacher about every row, once, and keep its logits in a folder.
@@ -49,7 +50,7 @@ def label(
             without arguments that makes a fresh network.
         data: ``(X, y)``, ``(X, None)`` or an object of :mod:`attar.data`; every view of every
             row is labelled.
-        path: The folder of the store.
+        path: The folder of the store, or an address of fsspec.
         folds: For an estimator that was (or is to be) fitted on the labelled rows of ``data``,
             and for networks that ``fit`` trains on them: these rows are then answered by those
             who did not see their label. A forest or an over-fitted network that labels its own
@@ -72,6 +73,8 @@ def label(
         max_kl: The bound of ``top_k="auto"``, in nats; 0.001 where nothing is said.
         seed: Of what ``sample`` draws.
         batch_size: Rows the teacher is asked about at once.
+        name: What the store calls this teacher: several of one kind can then stand in it, and
+            ``store.teacher(name)`` is the part of one. Its own name where nothing is said.
         progress: Called with the inputs done and their total.
 
     Returns:
@@ -117,6 +120,7 @@ def label(
         max_kl=max_kl,
         seed=seed,
         batch_size=batch_size,
+        name=name,
         progress=progress,
     )
     if folds is None and sample is None:  # a few drawn classes do not tell how unsure it is

@@ -30,15 +30,22 @@ class Asker:
         teacher: Anything callable with a batch.
         data: The rows.
         batch_size: Rows of one question.
+        name: What a store calls the teacher; None for its own name.
 
     Raises:
-        AttarError: If there are no rows, or their numbers are not all different.
+        AttarError: If there are no rows, their numbers are not all different, or the name is
+            empty.
     """
 
-    def __init__(self, teacher: Teacher, data: Data, *, batch_size: int) -> None:
+    def __init__(
+        self, teacher: Teacher, data: Data, *, batch_size: int, name: str | None = None
+    ) -> None:
         if not len(data):
             raise AttarError("label: the data has no rows.")
+        if name is not None and not name.strip():
+            raise AttarError("label: name= must not be empty. Leave it out for the teacher's own.")
         self.teacher = teacher
+        self.name = name
         self.data = data
         self.batch_size = batch_size
         self.columns: int | None = len(data.classes) or None
@@ -137,7 +144,8 @@ class Asker:
         else:
             fingerprint = answers_fingerprint(self._ask(torch.arange(count), 0)[0])
             verified = False
-        name = getattr(teacher, "name", None) or getattr(teacher, "__name__", None)
+        own_name = getattr(teacher, "name", None) or getattr(teacher, "__name__", None)
+        name = self.name or own_name
         return Source(
             name=str(name or type(teacher).__name__),
             fingerprint=fingerprint,

@@ -118,7 +118,7 @@ def _refuse(place: Place, differences: list[str]) -> None:
         raise AttarError(
             f"label: {place.address} holds the answers of another job. What differs: "
             f"{'; '.join(differences)}. Choose another folder, delete this one, or give a "
-            f"teacher that is to be added a name of its own."
+            f"teacher that is to be added a name of its own, name= or --name."
         )
 
 

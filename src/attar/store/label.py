@@ -32,6 +32,7 @@ def label(
     max_kl: float | None = None,
     seed: int = 0,
     batch_size: int = 256,
+    name: str | None = None,
     progress: Progress | None = None,
 ) -> Store:
     """Ask the teacher about every view of every row and keep its logits in a folder.
@@ -67,6 +68,8 @@ def label(
         seed: What ``sample`` draws follows from it and from the input's id.
         batch_size: How many inputs the teacher is asked about at once. Another one may be used
             when resuming; the last bits of the logits may then differ.
+        name: What the store calls this teacher, so that several of one kind can stand in it; the
+            teacher's own name where nothing is said. What was begun keeps its first name.
         progress: Called after each batch with the inputs done so far and their total.
 
     Returns:
@@ -96,6 +99,7 @@ def label(
         max_kl=max_kl,
         seed=seed,
         batch_size=batch_size,
+        name=name,
         progress=progress,
     )
     if store is None:
@@ -119,6 +123,7 @@ def label_shard(
     max_kl: float | None = None,
     seed: int = 0,
     batch_size: int = 256,
+    name: str | None = None,
     progress: Progress | None = None,
 ) -> Store | None:
     """Ask the teacher about one share of the inputs, beside other processes that ask for theirs.
@@ -140,7 +145,8 @@ def label_shard(
         temperatures: See ``dtype``.
         max_kl: See ``dtype``.
         seed: See ``dtype``.
-        batch_size: As in :func:`label`.
+        batch_size: As in :func:`label`; so is ``name``.
+        name: See ``batch_size``.
         progress: Called after each batch with the inputs of this share done, and their total.
 
     Returns:
@@ -154,7 +160,7 @@ def label_shard(
     wish.check()
     place = place_of(path)
     folder.claim(place)
-    asker = Asker(teacher, data, batch_size=batch_size)
+    asker = Asker(teacher, data, batch_size=batch_size, name=name)
     about = claim_layer(place, asker, wish)
     writer = LayerWriter(place, about)
     if about.data.views < data.view_count:

@@ -38,10 +38,10 @@ def as_teacher(
 
     Args:
         source: A ``torch.nn.Module``; a fitted estimator with ``predict_proba``; the path of an
-            ``.onnx`` file or of a store's folder; a :class:`~attar.store.Store`; a function from
-            numpy inputs to logits or probabilities ``[N, C]``; a list of these, which becomes an
-            ensemble. A teacher (callable with a batch, with a ``fingerprint()`` method) passes
-            through as it is.
+            ``.onnx`` file or of a store's folder, or a store's address; a
+            :class:`~attar.store.Store`; a function from numpy inputs to logits or probabilities
+            ``[N, C]``; a list of these, which becomes an ensemble. A teacher (callable with a
+            batch, with a ``fingerprint()`` method) passes through as it is.
         outputs: ``"logits"``, ``"probabilities"``, or ``"auto"``: the first answer decides, and
             a later one that contradicts it raises.
         name: What to call it. A function with a name is recognised by it.
@@ -65,6 +65,8 @@ def as_teacher(
     if isinstance(source, nn.Module):
         return ModelTeacher(source, name=name, outputs=outputs)
     if isinstance(source, (str, Path)):
+        if "://" in str(source):
+            return as_teacher(Store.open(source), name=name)
         return _from_path(Path(source), outputs=outputs, name=name)
     if isinstance(source, Store) and len(source.teachers) > 1:
         parts = [StoredTeacher(source.teacher(one)) for one in source.teachers]
