@@ -9,7 +9,15 @@ import numpy as np
 import pytest
 
 from attar.checks import AttarError
-from attar.columns import MOST_CATEGORIES, describe_columns, encode_columns, encoded_width
+from attar.columns import (
+    MOST_CATEGORIES,
+    decode_columns,
+    describe_columns,
+    encode_columns,
+    encoded_names,
+    encoded_width,
+    raw_columns,
+)
 
 ROWS = {
     "age": [30, 41, 25],
@@ -179,3 +187,25 @@ def test_of_very_many_texts_a_lenient_description_keeps_the_most_frequent():
     names = [f"n{i:03d}" for i in range(150)]
     columns = describe_columns({"name": names + names[:MOST_CATEGORIES]}, lenient=True)
     assert columns[0]["categories"] == names[:MOST_CATEGORIES]
+
+
+def test_gaps_and_new_categories_are_none_when_decoded() -> None:
+    rows = {"age": [30.0, None, 41.0], "city": ["Rome", "Oslo", None], "size": [1.0, 2.0, 3.0]}
+    columns = describe_columns(rows, lenient=True)
+    later = {"age": [None, 35.0], "city": ["Lima", "Rome"], "size": [5.0, None]}
+    decoded = decode_columns(encode_columns(later, columns), columns)
+    # The gap in size was not there in training: it is filled, and nothing marks it.
+    assert decoded == [[None, None, 5.0], [35.0, "Rome", 2.0]]
+    assert len(encoded_names(columns)) == encode_columns(later, columns).shape[1]
+
+
+def test_raw_columns_are_checked_as_encoded_ones_are() -> None:
+    columns = describe_columns({"age": [30, 41], "city": ["Rome", "Oslo"]})
+    age, city = raw_columns({"city": ["Oslo"], "age": ["35"]}, columns)
+    assert (age.dtype, age.tolist(), city.tolist()) == (np.float32, [[35.0]], [["Oslo"]])
+    for strange in ({"age": [None], "city": ["Rome"]}, {"age": [1], "city": ["Lima"]}):
+        with pytest.raises(AttarError) as encoding:
+            encode_columns(strange, columns)
+        with pytest.raises(AttarError) as raw:
+            raw_columns(strange, columns)
+        assert str(raw.value) == str(encoding.value)

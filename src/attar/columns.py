@@ -21,6 +21,8 @@ from attar.checks import AttarError
 #: Beyond this many, a column of texts is more likely a name or a note than a category.
 MOST_CATEGORIES = 100
 
+_LARGEST = float(np.finfo(np.float32).max)
+
 #: One column: ``{"name", "kind": "number"}`` or ``{"name", "kind": "category", "categories"}``.
 #: A number may have a ``"fill"``, which stands in for a gap, and ``"mark": True``: a second
 #: feature, 1 where there was a gap. A category may have ``"unknown": "ignore"``: a text that was
@@ -106,17 +108,8 @@ def encode_columns(
         >>> encode_columns({"city": ["Rome"], "age": ["35"]}, columns).tolist()  # age, Oslo, Rome
         [[35.0, 0.0, 1.0]]
     """
-    absent = [column["name"] for column in columns if column["name"] not in rows]
-    if absent:
-        raise AttarError(
-            f"columns: the table lacks {_listed(absent)}, which the model was trained on. It has "
-            f"{_listed(rows)}."
-        )
-    arrays = {column["name"]: _array(column["name"], rows[column["name"]]) for column in columns}
-    lengths = {name: len(array) for name, array in arrays.items()}
-    if len(set(lengths.values())) > 1:
-        raise AttarError(f"columns: all columns must have the same length. Got {lengths}.")
-    count = next(iter(lengths.values()), 0)
+    arrays = _arrays(rows, columns)
+    count = len(next(iter(arrays.values()), ()))
     encoded = np.zeros((count, encoded_width(columns)), dtype=np.float32)
     place = 0
     for column in columns:
@@ -133,6 +126,42 @@ def encode_columns(
     return encoded
 
 
+def raw_columns(rows: Mapping[str, Sequence[Any]], columns: Sequence[Column]) -> list[NDArray[Any]]:
+    """The rows with the checks of :func:`encode_columns` made, but not encoded.
+
+    For a model that encodes them itself (:func:`attar.export.to_onnx` with ``takes="columns"``).
+
+    Args:
+        rows: Column name -> one value a row.
+        columns: The description, from :func:`describe_columns`.
+
+    Returns:
+        For each column of the description ``[N, 1]``: float32 with NaN for a gap, or texts with
+        ``""`` for one.
+
+    Raises:
+        AttarError: As :func:`encode_columns`.
+
+    Example:
+        >>> columns = describe_columns({"age": [30, 41], "city": ["Rome", None]}, lenient=True)
+        >>> age, city = raw_columns({"age": [None], "city": ["Lima"]}, columns)
+        >>> age.tolist(), city.tolist()
+        ([[nan]], [['Lima']])
+    """
+    made: list[NDArray[Any]] = []
+    for column, (name, array) in zip(columns, _arrays(rows, columns).items(), strict=True):
+        if column["kind"] == "number":
+            values, gaps = _numbers(name, array, column.get("fill"))
+            values[gaps] = np.nan
+            made.append(values[:, None])
+            continue
+        texts = np.array([_text(name, row, value) for row, value in enumerate(array)], object)
+        if column.get("unknown") != "ignore":
+            _positions(name, texts, column["categories"], None)  # refuses what is new
+        made.append(texts[:, None])
+    return made
+
+
 def decode_columns(rows: NDArray[Any], columns: Sequence[Column]) -> list[list[Any]]:
     """What :func:`encode_columns` was given, row by row: numbers, and the names of categories.
 
@@ -141,7 +170,8 @@ def decode_columns(rows: NDArray[Any], columns: Sequence[Column]) -> list[list[A
         columns: The description that encoded it.
 
     Returns:
-        For each row one value a column, a float or a text.
+        For each row one value a column, a float or a text; None for a gap that was marked, and
+        for a category that was not there in training.
 
     Example:
         >>> columns = describe_columns({"age": [30, 41], "city": ["Rome", "Oslo"]})
@@ -152,16 +182,35 @@ def decode_columns(rows: NDArray[Any], columns: Sequence[Column]) -> list[list[A
     place = 0
     for column in columns:
         if column["kind"] == "number":
-            for row, number in zip(values, rows[:, place].tolist(), strict=True):
-                row.append(float(f"{number:.7g}"))  # float32 holds about seven digits
-            place += 1
+            gaps = rows[:, place + 1] > 0 if column.get("mark") else np.zeros(len(rows), bool)
+            for row, number, gap in zip(values, rows[:, place].tolist(), gaps, strict=True):
+                # float32 holds about seven digits
+                row.append(None if gap else float(f"{number:.7g}"))
         else:
             names = column["categories"]
-            found = rows[:, place : place + len(names)].argmax(axis=1)
+            hot = rows[:, place : place + len(names)]
+            found = np.where(hot.any(axis=1), hot.argmax(axis=1), -1)
             for row, position in zip(values, found.tolist(), strict=True):
-                row.append(names[position])
-            place += len(names)
+                row.append(None if position < 0 else names[position])
+        place += _width(column)
     return values
+
+
+def encoded_names(columns: Sequence[Column]) -> list[str]:
+    """What each feature stands for, in the order of :func:`encode_columns`.
+
+    Example:
+        >>> rows = {"age": [30, None], "city": ["Rome", "Oslo"]}
+        >>> encoded_names(describe_columns(rows, lenient=True))
+        ['age', 'age is missing', 'city = Oslo', 'city = Rome']
+    """
+    names = []
+    for column in columns:
+        if column["kind"] == "number":
+            names += [column["name"], f"{column['name']} is missing"][: _width(column)]
+        else:
+            names += [f"{column['name']} = {category}" for category in column["categories"]]
+    return names
 
 
 def encoded_width(columns: Sequence[Column]) -> int:
@@ -172,6 +221,23 @@ def encoded_width(columns: Sequence[Column]) -> int:
                 f"columns: a column must be of the kind 'number' or 'category'. Got {column!r}."
             )
     return sum(_width(column) for column in columns)
+
+
+def _arrays(
+    rows: Mapping[str, Sequence[Any]], columns: Sequence[Column]
+) -> dict[str, NDArray[Any]]:
+    """The described columns, all there and of one length."""
+    absent = [column["name"] for column in columns if column["name"] not in rows]
+    if absent:
+        raise AttarError(
+            f"columns: the table lacks {_listed(absent)}, which the model was trained on. It has "
+            f"{_listed(rows)}."
+        )
+    arrays = {column["name"]: _array(column["name"], rows[column["name"]]) for column in columns}
+    lengths = {name: len(array) for name, array in arrays.items()}
+    if len(set(lengths.values())) > 1:
+        raise AttarError(f"columns: all columns must have the same length. Got {lengths}.")
+    return arrays
 
 
 def _width(column: Column) -> int:
@@ -251,7 +317,7 @@ def _numbers(
             f"columns: {name!r} has no number in row {lacking[0]} (counted from 0; {len(lacking)} "
             f"of {len(values)} rows). Fill the gaps, with the median say, or leave the rows out."
         )
-    beyond = np.flatnonzero(np.abs(values) > np.finfo(np.float32).max)
+    beyond = np.flatnonzero(np.abs(values) > _LARGEST)
     if len(beyond):
         raise AttarError(
             f"columns: {name!r} has {values[beyond[0]]} in row {beyond[0]} (counted from 0), which "
@@ -281,6 +347,18 @@ def _number(name: str, row: int, value: Any) -> float:
     )
 
 
+def _text(name: str, row: int, value: Any) -> str:
+    """One value as a category's name; a missing one is the empty text."""
+    whole = isinstance(value, numbers.Integral) and not isinstance(value, bool | np.bool_)
+    text = "" if _missing(value) else str(value) if whole else value
+    if not isinstance(text, str):
+        raise AttarError(
+            f"columns: {name!r} must hold texts, as it did in training. Row {row} (counted "
+            f"from 0) holds {value!r}."
+        )
+    return text
+
+
 def _positions(
     name: str, array: NDArray[Any], categories: Sequence[str], unknown: str | None
 ) -> NDArray[np.int64]:
@@ -288,13 +366,7 @@ def _positions(
     place = {category: position for position, category in enumerate(categories)}
     positions = np.empty(len(array), dtype=np.int64)
     for row, value in enumerate(array):
-        whole = isinstance(value, numbers.Integral) and not isinstance(value, bool | np.bool_)
-        text = "" if _missing(value) else str(value) if whole else value
-        if not isinstance(text, str):
-            raise AttarError(
-                f"columns: {name!r} must hold texts, as it did in training. Row {row} (counted "
-                f"from 0) holds {value!r}."
-            )
+        text = _text(name, row, value)
         if unknown == "ignore":
             positions[row] = place.get(text, -1)
             continue

@@ -15,6 +15,7 @@ from attar.checks import AttarError, check_number
 from attar.export import runtime
 from attar.export.graph import OPSET, OWNER, WithProbabilities, to_bytes, trace
 from attar.export.proof import check_example, check_names, copy_of, prove, reference
+from attar.export.tables import Takes, encode_inside, raw_rows
 from attar.files import as_json, write_whole
 
 
@@ -51,17 +52,18 @@ def to_onnx(
     classes: Sequence[str],
     metadata: Mapping[str, Any] | None = None,
     columns: Sequence[Mapping[str, Any]] | None = None,
+    takes: Takes = "encoded",
     temperature: float = 1.0,
     tolerance: float = 1e-4,
     margin: float = 2e-4,
 ) -> Export:
     """Write a model as ONNX, and prove on real rows that the file answers as the model does.
 
-    The file has one input, ``inputs``, with any number of rows, and two outputs, ``logits`` and
-    ``probabilities`` (their softmax at temperature 1). It runs wherever ONNX Runtime does;
-    :func:`attar.export.runtime.load` reads it. The model itself is not touched: a copy of it, in
-    eval mode and on the CPU, is exported. Normalisation belongs into the model: what the file
-    takes is what the model takes.
+    The file has one input, ``inputs``, with any number of rows (others with ``takes``), and two
+    outputs, ``logits`` and ``probabilities`` (their softmax at temperature 1). It runs wherever
+    ONNX Runtime does; :func:`attar.export.runtime.load` reads it. The model itself is not
+    touched: a copy of it, in eval mode and on the CPU, is exported. Normalisation belongs into
+    the model: what the file takes is what the model takes.
 
     The file is compared with the model on all rows of ``example``, in batches of several sizes,
     before it is put in its place; if they differ, nothing is written.
@@ -75,6 +77,12 @@ def to_onnx(
         metadata: Anything that JSON can hold, kept in the file: metrics, say.
         columns: How a table becomes ``inputs`` (:func:`attar.columns.describe_columns`), kept
             in the file, so that the student takes named columns.
+        takes: ``"encoded"``: the file has the one input that the model has. With ``columns`` the
+            whole encoding can go into the graph: ``"columns"`` has an input ``[N, 1]`` for each
+            column, numbers with NaN for a gap or texts with ``""``, and ``"matrix"`` one
+            ``[N, columns]`` for all, where all are numbers. A gap is filled and marked, a new
+            category is none of the known ones, as ``columns`` says; where it says nothing of
+            these, such a row gets NaN (and through :mod:`attar.export.runtime` an error).
         temperature: Above 0. The file gives the model's logits divided by it
             (:func:`attar.evaluation.fit_temperature`), and the probabilities of these: so
             ``softmax(logits)`` are the ``probabilities``, here as in every file. The order of
@@ -108,11 +116,23 @@ def to_onnx(
     check_number(OWNER, "temperature", temperature, low=0.0, low_open=True)
     check_number(OWNER, "tolerance", tolerance, low=0.0)
     check_number(OWNER, "margin", margin, low=0.0)
+    if takes not in ("encoded", "columns", "matrix") or (takes != "encoded" and not columns):
+        raise AttarError(
+            f"The 'takes' parameter of {OWNER} must be 'encoded', or with columns= 'columns' or "
+            f"'matrix'. Got {takes!r} instead."
+        )
     properties = _properties(classes, metadata, columns, temperature)
     example = check_example(OWNER, example, columns)
     wrapper = WithProbabilities(copy_of(OWNER, model), temperature).eval().requires_grad_(False)
     logits = reference(OWNER, wrapper, example, len(classes)) / temperature
-    data = to_bytes(trace(wrapper, example), properties, classes=len(classes))
+    proto = trace(wrapper, example)
+    asked: Any = example.numpy()
+    if takes != "encoded":
+        assert columns is not None
+        encode_inside(proto, columns, takes)
+        asked = raw_rows(asked, columns, takes)
+        properties = {runtime.TAKES: json.dumps(takes), **properties}
+    data = to_bytes(proto, properties, classes=len(classes))
     student = runtime.loads(data, name=OWNER)
     if student.rows is not None:
         raise AttarError(
@@ -120,7 +140,7 @@ def to_onnx(
             f"model makes a constant of the number of rows. In forward, write x.shape[0] in place "
             f"of len(x) or int(x.shape[0])."
         )
-    difference, changed = prove(OWNER, student, example, logits, tolerance=tolerance, margin=margin)
+    difference, changed = prove(OWNER, student, asked, logits, tolerance=tolerance, margin=margin)
     path = Path(path)
     write_whole(OWNER, path, data)
     return Export(path, len(data), difference, changed, len(example), OPSET, temperature)

@@ -111,19 +111,22 @@ def reference(owner: str, wrapper: WithProbabilities, example: Tensor, classes: 
 def prove(
     owner: str,
     student: Answers,
-    example: Tensor,
+    example: Any,
     logits: Tensor,
     *,
     tolerance: float,
     margin: float,
 ) -> tuple[float, int]:
-    """The largest difference in probability, and the rows with another class, or an error."""
+    """The largest difference in probability, and the rows with another class, or an error.
+
+    ``example`` are the rows ``[N, ...]`` as what was exported takes them, or columns by name.
+    """
     difference = 0.0
-    changed = torch.zeros(len(example), dtype=torch.bool)
-    far_apart = torch.zeros(len(example), dtype=torch.bool)
-    for rows in batches(len(example)):
+    changed = torch.zeros(len(logits), dtype=torch.bool)
+    far_apart = torch.zeros(len(logits), dtype=torch.bool)
+    for rows in batches(len(logits)):
         expected = torch.softmax(logits[rows], dim=1)
-        inputs = example[rows].numpy()
+        inputs = _some(example, rows.numpy())
         probabilities = torch.from_numpy(student.predict_proba(inputs)).double()
         from_logits = torch.softmax(torch.from_numpy(student.logits(inputs)).double(), dim=1)
         for got in (probabilities, from_logits):
@@ -135,12 +138,19 @@ def prove(
     if difference > tolerance or wrong:
         raise AttarError(
             f"{owner}: the exported file does not answer as the model does, and was not kept: "
-            f"over {len(example)} rows, probabilities differ by up to {difference:.2e} (allowed: "
+            f"over {len(logits)} rows, probabilities differ by up to {difference:.2e} (allowed: "
             f"{tolerance:.2e}), and {wrong} rows whose two likeliest classes are more than "
             f"{margin:.2e} apart get another class (allowed: 0). Usual causes: dropout that is on "
             f"in eval mode, random numbers in forward, rows that depend on their batch."
         )
     return difference, int(changed.sum())
+
+
+def _some(example: Any, rows: NDArray[Any]) -> Any:
+    """Some of the rows, as they are given."""
+    if isinstance(example, Mapping):
+        return {name: values[rows] for name, values in example.items()}
+    return (example.numpy() if isinstance(example, Tensor) else example)[rows]
 
 
 def batches(rows: int) -> Iterator[Tensor]:

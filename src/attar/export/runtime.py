@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 #: Who a file says that made it, where Attar did.
 PRODUCER = "attar"
 
+#: Said by a file that encodes the rows of a table itself, and how it takes them.
+TAKES = "attar.takes"
+
 _FLOAT32 = np.dtype("float32")
 
 #: onnxruntime's name of a type -> numpy's.
@@ -93,6 +96,10 @@ def loads(data: bytes, *, name: str = "<bytes>", threads: int | None = None) -> 
         raise AttarError(
             f"{name}: onnxruntime cannot read this model: {first_line(error)}"
         ) from error
+    if TAKES in session.get_modelmeta().custom_metadata_map:
+        from attar.export.raw import RawStudent
+
+        return RawStudent(session, name)
     return Student(session, name)
 
 
@@ -121,7 +128,8 @@ class Student:
             )
         self._session = session
         self._owner = name
-        self._input, self._dtype, self.input_shape, self.rows = _input(name, session)
+        self._properties = properties
+        self._input, self._dtype, self.input_shape, self.rows = self._read_input(name, session)
         self._outputs, count = _outputs(name, session)
         self.classes = _classes(name, properties, count)
         self.metadata: dict[str, Any] = _property(name, properties, "attar.metadata") or {}
@@ -131,6 +139,19 @@ class Student:
         self.bundle: dict[str, Any] | None = None
         self._names = np.array(self.classes)
         self._floating = self._dtype.kind == "f"
+
+    def _read_input(
+        self, name: str, session: Any
+    ) -> tuple[str, np.dtype[Any], tuple[int | None, ...], int | None]:
+        """The only input: its name, type, the shape of one row, and its rows (None: any number)."""
+        inputs = session.get_inputs()
+        if len(inputs) != 1 or inputs[0].type not in _DTYPES or not inputs[0].shape:
+            found = ", ".join(f"{i.name}: {i.type} {i.shape}" for i in inputs)
+            raise AttarError(
+                f"{name}: a student has one input of numbers with a batch axis first. Got {found}."
+            )
+        rows, *row = (size if isinstance(size, int) else None for size in inputs[0].shape)
+        return inputs[0].name, np.dtype(_DTYPES[inputs[0].type]), tuple(row), rows
 
     def __repr__(self) -> str:
         shape = _shape((self.rows, *self.input_shape))
@@ -142,7 +163,9 @@ class Student:
             [
                 {
                     "name": value.name,
-                    "dtype": _DTYPES.get(value.type, value.type),
+                    "dtype": _DTYPES.get(
+                        value.type, value.type.removeprefix("tensor(").rstrip(")")
+                    ),
                     "shape": [size if isinstance(size, int) else None for size in value.shape],
                 }
                 for value in values
@@ -157,7 +180,7 @@ class Student:
         Args:
             x: An array ``[N, *input_shape]`` (or nested lists, or a CPU tensor) of finite
                 numbers. If the model has :attr:`columns` also named columns: a mapping of
-                sequences, a list of mappings (one a row), or a pandas table.
+                sequences, a list of mappings (one a row), or a table of pandas or polars.
 
         Raises:
             AttarError: If ``x`` is empty, has another shape, or holds something else than
@@ -184,12 +207,13 @@ class Student:
                 f"{self._owner}: the model has no output named '{output}', only "
                 f"{', '.join(self._outputs)}. Export it with attar.export.to_onnx."
             )
-        array = self._prepare(x)
+        given = self._given(x)
         try:
-            answer: NDArray[Any] = self._session.run([output], {self._input: array})[0]
+            answer: NDArray[Any] = self._session.run([output], given)[0]
         except Exception as error:  # onnxruntime's exceptions share no base class of their own
+            shape = next(iter(given.values())).shape
             raise AttarError(
-                f"{self._owner}: the model cannot answer an input of shape {array.shape}: "
+                f"{self._owner}: the model cannot answer an input of shape {shape}: "
                 f"{first_line(error)}"
             ) from error
         if _any(np.isnan(answer)):
@@ -199,6 +223,10 @@ class Student:
                 f"so it is too large for the model: compare it with the training data."
             )
         return answer if answer.dtype == _FLOAT32 else answer.astype(np.float32)
+
+    def _given(self, x: Any) -> dict[str, NDArray[Any]]:
+        """What the session is given, by the names of its inputs."""
+        return {self._input: self._prepare(x)}
 
     def _prepare(self, x: Any) -> NDArray[Any]:
         """The checked array that the session is given; short where nothing is wrong."""
@@ -221,9 +249,9 @@ class Student:
         if isinstance(x, Mapping):
             return self._encode(x)
         if isinstance(x, Sequence) and x and isinstance(x[0], Mapping):
-            return self._encode(_transposed(self._owner, x))
-        if hasattr(x, "iloc") and self.columns is not None:  # a pandas table
-            return self._encode({name: x[name].to_numpy() for name in x.columns})
+            return self._encode(transposed(self._owner, x))
+        if is_frame(x) and self.columns is not None:
+            return self._encode({str(name): x[name].to_numpy() for name in x.columns})
         try:
             return np.asarray(x)
         except Exception as error:  # ragged lists, tensors that are on a GPU or need a gradient
@@ -271,20 +299,6 @@ class Student:
             return array.astype(self._dtype)
 
 
-def _input(
-    name: str, session: Any
-) -> tuple[str, np.dtype[Any], tuple[int | None, ...], int | None]:
-    """The only input: its name, type, the shape of one row, and its rows (None: any number)."""
-    inputs = session.get_inputs()
-    if len(inputs) != 1 or inputs[0].type not in _DTYPES or not inputs[0].shape:
-        found = ", ".join(f"{i.name}: {i.type} {i.shape}" for i in inputs)
-        raise AttarError(
-            f"{name}: a student has one input of numbers with a batch axis first. Got {found}."
-        )
-    rows, *row = (size if isinstance(size, int) else None for size in inputs[0].shape)
-    return inputs[0].name, np.dtype(_DTYPES[inputs[0].type]), tuple(row), rows
-
-
 def _outputs(name: str, session: Any) -> tuple[tuple[str, ...], int]:
     """The names of the outputs that score classes, and the number of classes."""
     scores = [
@@ -323,6 +337,11 @@ def _property(name: str, properties: Mapping[str, str], key: str) -> Any:
         raise AttarError(f"{name}: the metadata '{key}' is no JSON: {error}.") from error
 
 
+def is_frame(x: Any) -> bool:
+    """Whether this is a table of pandas or polars."""
+    return hasattr(x, "columns") and hasattr(x, "__getitem__")
+
+
 def _all(truths: NDArray[np.bool_]) -> bool:
     """``truths.all()``, in half the time for a single row: its bytes are searched."""
     return b"\0" not in truths.tobytes()
@@ -333,7 +352,7 @@ def _any(truths: NDArray[np.bool_]) -> bool:
     return b"\1" in truths.tobytes()
 
 
-def _transposed(owner: str, rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
+def transposed(owner: str, rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
     """Columns from rows; each row must have all the names of the first."""
     try:
         return {key: [row[key] for row in rows] for key in rows[0]}
