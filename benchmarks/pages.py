@@ -14,7 +14,9 @@ from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent / "hinton"))
+sys.path.insert(0, str(Path(__file__).parent / "store"))
 import hinton_page
+import store_page
 
 ROOT = Path(__file__).parents[1]
 BENCHMARKS = Path(__file__).parent
@@ -233,6 +235,8 @@ def pages() -> dict[Path, str]:
     tens = results("ensemble") if (BENCHMARKS / "ensemble" / "results.json").exists() else None
     found |= hinton_page.pages(hinton, table, made("hinton"), docs, tens)
     found[BENCHMARKS / "hinton" / "summary.md"] = hinton_page.summary(hinton["figures"], table)
+    reads = results("store") if (BENCHMARKS / "store" / "results.json").exists() else None
+    found[docs / "store.md"] = store_page.page(results("bytes_a_row"), reads, table, made)
     readme = ROOT / "README.md"
     found[readme] = fill(readme.read_text("utf-8"), found)
     return found
