@@ -27,6 +27,7 @@ from attar import AttarError
 from attar.data import munge
 from attar.export import runtime
 from attar.sklearn import DistilledClassifier
+from attar.sklearn.kinds import Multiclass
 
 QUICK: dict[str, Any] = {
     "parameters": 600,
@@ -96,7 +97,7 @@ def test_soft_targets_are_out_of_fold_unless_told_otherwise():
     X = X.astype(np.float32)
     codes, teacher = y.astype(int), Remembers().fit(X, y)
     model = quick(teacher, folds=4)
-    model.classes_ = np.unique(y)
+    model._kind = Multiclass(np.unique(y))
     np.testing.assert_allclose(model._soft_targets(X, codes, None, teacher, 0), 0.5)
     model.folds = None
     assert model._soft_targets(X, codes, None, teacher, 0).max(axis=1).min() == 1
@@ -106,7 +107,7 @@ def test_a_class_that_no_clone_has_seen_keeps_its_label():
     X = np.arange(20, dtype=np.float32).reshape(-1, 1)
     y = np.array([0] * 10 + [1] * 9 + [2])
     model = quick(Remembers(), folds=3)
-    model.classes_ = np.unique(y)
+    model._kind = Multiclass(np.unique(y))
     said = model._soft_targets(X, y, None, Remembers().fit(X, y), 0)
     np.testing.assert_allclose(said[-1], [0, 0, 1])
     np.testing.assert_allclose(said.sum(axis=1), 1)
@@ -205,13 +206,13 @@ def test_no_synthetic_row_is_a_row_of_validation_or_test(monkeypatch):
     X, y = make_classification(100, 3, n_informative=3, n_redundant=0, random_state=0)
     X = np.tile(X.round(), (2, 1))  # every row stands twice
     made = []
-    from attar.sklearn import classifier
+    from attar.sklearn import distilled
 
     def copies(table, *, count, seed):
         made.append(len(table))
         return munge(table, count=count, probability=0, seed=seed)  # the rows themselves
 
-    monkeypatch.setitem(classifier.SAMPLERS, "munge", copies)
+    monkeypatch.setitem(distilled.SAMPLERS, "munge", copies)
     model = quick(proof=True, seeds=2).fit(X, np.tile(y, 2))
     rows = model.experiment_.facts["rows"]
     assert rows["unlabelled"] < rows["labelled"]
