@@ -55,7 +55,8 @@ class Batch:
     Attributes:
         inputs: A tensor ``[N, ...]``, or a mapping of such tensors (text).
         ids: ``[N]`` int64; names the exact input seen, ``view * VIEW + row``.
-        labels: ``[N]`` int64 classes, :data:`UNLABELLED` where not known; None without labels.
+        labels: ``[N]`` int64 classes, :data:`UNLABELLED` where not known; ``[N, D]`` floating
+            for values or several labels a row, NaN where not known; None without labels.
         weights: ``[N]`` float sample weights; None where all weigh the same.
         mixture: What mixed rows are made of, and with which labels; None where no view mixes.
             A mixed row has no label of its own in ``labels``.
@@ -150,12 +151,12 @@ class Data(Protocol):
 
     @property
     def labels(self) -> Tensor | None:
-        """``[N]`` int64, :data:`UNLABELLED` where not known; None without any labels."""
+        """``[N]`` int64 (:data:`UNLABELLED`: not known) or ``[N, D]`` floating (NaN), or None."""
         ...
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """The name of each class, in the order of the labels."""
+        """The name of each class, in the order of the labels; of each column of ``[N, D]``."""
         ...
 
     @property
@@ -176,6 +177,34 @@ class Data(Protocol):
     def fingerprint(self) -> str:
         """A hash of the contents: inputs, row numbers and the definition of the views."""
         ...
+
+
+def is_known(labels: Tensor) -> Tensor:
+    """``[N]`` bool: which rows have a label; of several columns, at least one of them.
+
+    >>> import torch
+    >>> is_known(torch.tensor([1, UNLABELLED])).tolist()
+    [True, False]
+    >>> is_known(torch.tensor([[1.0, torch.nan], [torch.nan, torch.nan]])).tolist()
+    [True, False]
+    """
+    if labels.is_floating_point():
+        return ~labels.isnan().all(dim=1)
+    known: Tensor = labels != UNLABELLED
+    return known
+
+
+def unknown_labels(count: int, like: Tensor | None = None) -> Tensor:
+    """Labels of the kind of ``like`` (classes by default), none of which is known.
+
+    >>> unknown_labels(2).tolist()
+    [-100, -100]
+    """
+    import torch
+
+    if like is not None and like.is_floating_point():
+        return like.new_full((count, like.shape[1]), torch.nan)
+    return torch.full((count,), UNLABELLED)
 
 
 def ask(model: Any, inputs: Any) -> Outputs:

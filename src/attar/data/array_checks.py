@@ -57,12 +57,32 @@ def checked_labels(
         raise AttarError(f"ArrayData: classes must all be different. Got {names!r}.")
     if labels is None:
         return None, names or ()
+    if isinstance(labels, Tensor) and labels.ndim == 2 and labels.is_floating_point():
+        return _checked_columns(labels, names, count).to(device), names or _numbers(labels.shape[1])
     _check_length("labels", labels, count)
     if names is None:
         highest = int(labels.max()) if labels.numel() else -1
-        names = tuple(str(label) for label in range(highest + 1))
+        names = _numbers(highest + 1)
     check_labels("ArrayData", labels, classes=len(names))
     return labels.to(device), names
+
+
+def _numbers(count: int) -> tuple[str, ...]:
+    return tuple(map(str, range(count)))
+
+
+def _checked_columns(labels: Tensor, names: tuple[str, ...] | None, count: int) -> Tensor:
+    """Labels ``[N, D]`` that are values, or 0 and 1 of several labels; NaN where not known."""
+    shape = tuple(labels.shape)
+    if shape[0] != count or not shape[1] or (names is not None and len(names) != shape[1]):
+        raise AttarError(
+            f"ArrayData: floating labels must have the shape [N, D], here {count} rows"
+            + ("" if names is None else f" and {len(names)} columns")
+            + f". Got {shape}."
+        )
+    if bool(labels.isinf().any()):
+        raise AttarError("ArrayData: floating labels must be finite, or NaN where not known.")
+    return labels.to(torch.float32)
 
 
 def checked_rows(rows: Tensor | None, count: int, device: torch.device) -> Tensor:

@@ -23,7 +23,7 @@ from attar.data.array_checks import (
 )
 from attar.data.mixture import Pool
 from attar.data.views import Views
-from attar.types import UNLABELLED, Batch
+from attar.types import Batch, is_known, unknown_labels
 
 
 class ArrayData:
@@ -35,10 +35,13 @@ class ArrayData:
     Args:
         inputs: A tensor ``[N, ...]`` of at least two dimensions, or a mapping of tensors with N
             rows each. Floating values must be finite.
-        labels: ``[N]`` int64 in ``[0, C)``, or :data:`~attar.UNLABELLED`; None without labels.
+        labels: ``[N]`` int64 in ``[0, C)``, or :data:`~attar.UNLABELLED`; ``[N, D]`` floating
+            for the values of a regression, or 0 and 1 of several labels a row, NaN where not
+            known; None without labels.
         rows: ``[N]`` int64 row numbers in the user's whole data set, all different, at least 0
             and less than 2**40; 0 to N - 1 if not given.
-        classes: The name of each class; ``"0", "1", ...`` up to the highest label if not given.
+        classes: The name of each class, or column of the labels; ``"0", "1", ...`` up to the
+            highest if not given.
         weights: ``[N]`` sample weights, 0 or more, not all 0.
         views: Further forms of each row; None for the rows alone.
         columns: For tables, the description that encodes another file the same way.
@@ -105,15 +108,17 @@ class ArrayData:
 
     @property
     def labelled(self) -> Tensor:
-        """``[N]`` bool: is the class of the row known?"""
+        """``[N]`` bool: is the label of the row known?"""
         if self.labels is None:
             return torch.zeros(len(self), dtype=torch.bool, device=self._device)
-        return self.labels != UNLABELLED
+        return is_known(self.labels)
 
     @property
     def class_counts(self) -> Tensor:
         """``[C]`` int64: how many rows are labelled with each class."""
         known = self.rows[:0] if self.labels is None else self.labels[self.labelled]
+        if known.is_floating_point():
+            raise AttarError("ArrayData.class_counts: these labels are values, and no classes.")
         return torch.bincount(known, minlength=len(self.classes))
 
     def batch(self, indices: Tensor, views: Tensor | int = 0) -> Batch:
@@ -185,6 +190,8 @@ class ArrayData:
         if views is None or not views.mixes:
             return views
         inputs = self.inputs
+        if self.labels is not None and self.labels.is_floating_point():
+            raise AttarError("ArrayData: views that mix rows are there for classes alone.")
         assert isinstance(inputs, Tensor)  # checked: views are there for tensors alone
 
         def read(places: Tensor) -> Tensor:
@@ -251,7 +258,13 @@ def join(first: ArrayData, second: ArrayData) -> ArrayData:
         inputs = torch.cat([first.inputs, second.inputs])
     labels = weights = None
     if first.labels is not None or second.labels is not None:
-        labels = torch.cat([_labels_or_none_known(first), _labels_or_none_known(second)])
+        like = first.labels if first.labels is not None else second.labels
+        labels = torch.cat(
+            [
+                unknown_labels(len(x), like) if x.labels is None else x.labels
+                for x in (first, second)
+            ]
+        )
     if first.weights is not None or second.weights is not None:
         weights = torch.cat(
             [torch.ones(len(x)) if x.weights is None else x.weights for x in (first, second)]
@@ -265,10 +278,6 @@ def join(first: ArrayData, second: ArrayData) -> ArrayData:
         views=first.views,
         columns=first.columns or second.columns,
     )
-
-
-def _labels_or_none_known(data: ArrayData) -> Tensor:
-    return torch.full_like(data.rows, UNLABELLED) if data.labels is None else data.labels
 
 
 def _check_joinable(first: ArrayData, second: ArrayData) -> None:

@@ -13,6 +13,7 @@ from attar.checks import AttarError
 from attar.columns import describe_columns, encode_columns
 from attar.data.array_checks import numbered
 from attar.data.arrays import ArrayData
+from attar.data.label_columns import label_columns
 from attar.data.labels import encode_labels
 from attar.types import Data
 
@@ -23,6 +24,7 @@ def as_data(
     classes: Sequence[str] | None = None,
     first_row: int = 0,
     columns: Sequence[Mapping[str, Any]] | None = None,
+    task: str = "multiclass",
 ) -> Data:
     """Data from ``(X, y)`` or ``(X, None)``; data that is data already passes through.
 
@@ -38,6 +40,9 @@ def as_data(
         first_row: The number of the first row. Sets that meet in one run need different numbers.
         columns: For a DataFrame, the ``columns`` of the training data, so that both are encoded
             alike.
+        task: What ``y`` is: ``"multiclass"``, a class a row; ``"regression"``, a number a row or
+            ``[N, D]``; ``"multilabel"``, ``[N, L]`` of 0 and 1. The latter two become float32,
+            with NaN where not known.
 
     Raises:
         AttarError: If lengths differ, a value is not finite (also after float32), or a label is
@@ -49,7 +54,7 @@ def as_data(
         (('a', 'b'), [1, 0, -100], [[3.0, 4.0]])
     """
     if isinstance(value, Data):
-        return _passed(value, classes, first_row)
+        return _passed(value, classes, first_row, task)
     if not isinstance(value, tuple | list) or len(value) != 2:
         came = f"{type(value).__name__}" + (
             f" of {len(value)}" if hasattr(value, "__len__") else ""
@@ -61,7 +66,10 @@ def as_data(
     inputs, described = _inputs(value[0], columns)
     labels, names = None, classes
     if value[1] is not None:
-        labels, names = encode_labels("as_data", value[1], classes=classes)
+        if task == "multiclass":
+            labels, names = encode_labels("as_data", value[1], classes=classes)
+        else:
+            labels, names = label_columns("as_data", value[1], task=task, names=classes)
     count = len(next(iter(inputs.values())) if isinstance(inputs, dict) else inputs)
     if labels is not None and len(labels) != count:
         raise AttarError(f"as_data: X has {count} rows and y has {len(labels)}; they must agree.")
@@ -69,7 +77,14 @@ def as_data(
     return ArrayData(inputs, labels, rows=rows, classes=names, columns=described)
 
 
-def _passed(data: Data, classes: Sequence[str] | None, first_row: int) -> Data:
+def _passed(data: Data, classes: Sequence[str] | None, first_row: int, task: str) -> Data:
+    values = data.labels is not None and data.labels.is_floating_point()
+    if data.labels is not None and values != (task != "multiclass"):
+        raise AttarError(
+            f"as_data: the task {task!r} needs "
+            + ("int64 labels [N]" if values else "floating labels [N, D]")
+            + f". The data has {data.labels.dtype} of shape {tuple(data.labels.shape)}."
+        )
     if classes is not None and data.classes and tuple(classes) != data.classes:
         raise AttarError(
             f"as_data: the data has the classes {data.classes}, not {tuple(classes)}. Make it "

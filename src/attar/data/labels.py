@@ -99,7 +99,7 @@ def _known(owner: str, values: list[Any]) -> tuple[str, dict[int, Any]]:
             if not float(value).is_integer():
                 raise AttarError(
                     f"{owner}: labels must name classes. Row {row} has {value!r}, which is not "
-                    f"whole; regression is not a thing that Attar does yet."
+                    f"whole. For the values of a regression say task='regression'."
                 )
             kind, value = "number", int(float(value))
         else:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from attar.checks import AttarError, check_number
-from attar.types import UNLABELLED, Data
+from attar.types import UNLABELLED, Data, is_known
 
 
 def split(data: Data, fractions: Sequence[float], *, seed: int = 0) -> tuple[Data, ...]:
@@ -79,9 +79,11 @@ def among_themselves(data: Data) -> Data:
 
 def _strata(data: Data) -> list[tuple[int, Tensor]]:
     """The positions of each class; all as one where no row is labelled."""
-    if data.labels is None or not bool((data.labels != UNLABELLED).any()):
+    if data.labels is None or not bool(is_known(data.labels).any()):
         return [(0, torch.arange(len(data)))]
     labels = data.labels.cpu()
+    if labels.is_floating_point():  # values are no classes: all labelled rows are one stratum
+        labels = torch.where(is_known(labels), 0, UNLABELLED)
     return [
         (int(label), (labels == label).nonzero()[:, 0]) for label in torch.unique(labels).tolist()
     ]
