@@ -12,6 +12,7 @@ from attar.evaluation.bias import BiasCorrection, correct_bias
 from attar.evaluation.bias_shift import bias_shift
 from attar.evaluation.calibration import Calibration, calibrate, fit_temperature
 from attar.evaluation.compare import Comparison, compare
+from attar.evaluation.compare_values import ValueComparison, compare_values
 from attar.evaluation.evaluate import (
     count_macs,
     evaluate,
@@ -36,16 +37,20 @@ from attar.evaluation.latency import (
 from attar.evaluation.metrics import accuracy, agreement, brier, ece, kl_to_teacher, nll
 from attar.evaluation.scores import Scores, scores_from_logits
 from attar.evaluation.threshold import Threshold, choose_threshold
+from attar.evaluation.values import LabelScores, ValueScores, label_scores, value_scores
 
 __all__ = [
     "BiasCorrection",
     "Calibration",
     "Comparison",
     "Interval",
+    "LabelScores",
     "Latency",
     "Scores",
     "Threshold",
     "Timing",
+    "ValueComparison",
+    "ValueScores",
     "accuracy",
     "agreement",
     "bias_shift",
@@ -56,6 +61,7 @@ __all__ = [
     "call_times",
     "choose_threshold",
     "compare",
+    "compare_values",
     "correct_bias",
     "count_macs",
     "crossed_interval",
@@ -66,9 +72,11 @@ __all__ = [
     "in_sample",
     "interleaved",
     "kl_to_teacher",
+    "label_scores",
     "latencies",
     "latency",
     "nll",
     "predict_logits",
     "scores_from_logits",
+    "value_scores",
 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -91,6 +91,7 @@ def compare(
     validation_gap: float | None = None,
     bootstrap: int = 2000,
     seed: int = 0,
+    shares: bool = False,
 ) -> Comparison:
     """The verdict on the arms of one controlled experiment.
 
@@ -111,10 +112,12 @@ def compare(
             test is opened, so it cannot come from ``correct``. None: 0.002.
         bootstrap: Draws for the interval of the gap recovered.
         seed: Of those draws.
+        shares: Take ``correct`` and ``teacher`` as shares from 0 to 1: of several labels a row,
+            how many were right.
 
     Raises:
         AttarError: If an arm is missing or not known, shapes differ, values are neither true
-            nor false, or the teacher is right nowhere.
+            nor false (with ``shares``: outside 0 to 1), or the teacher is right nowhere.
 
     >>> rng = np.random.default_rng(0)
     >>> hard_row = rng.random(400)  # how hard each row is
@@ -132,9 +135,10 @@ def compare(
         check_number("compare", "compression", compression, low=0, low_open=True)
     if validation_gap is not None:
         check_number("compare", "validation_gap", validation_gap, low=-1, high=1)
-    right = _right(correct)
+    read = _shares if shares else _truths
+    right = _right(correct, read)
     seeds, rows = right["distilled"].shape
-    teacher_right = _truths("teacher", teacher).astype(np.float64)
+    teacher_right = read("teacher", teacher).astype(np.float64)
     if teacher_right.shape != (rows,):
         raise AttarError(
             f"compare: teacher must have shape [R] = ({rows},), one value a test row. Got shape "
@@ -243,7 +247,9 @@ def _better(interval: Interval | None, *, higher: bool) -> bool | None:
     return interval.above is higher
 
 
-def _right(correct: Mapping[str, Any]) -> dict[str, Floats]:
+def _right(
+    correct: Mapping[str, Any], read: Callable[[str, Any], NDArray[Any]]
+) -> dict[str, Floats]:
     """The tables of the arms, checked, in the order of :data:`ARMS`."""
     missing = [arm for arm in REQUIRED if arm not in correct]
     unknown = [arm for arm in correct if arm not in ARMS]
@@ -253,7 +259,7 @@ def _right(correct: Mapping[str, Any]) -> dict[str, Floats]:
             f"Missing: {', '.join(missing) or 'none'}; not known: {', '.join(unknown) or 'none'}."
         )
     tables = {
-        arm: _truths(f"correct[{arm!r}]", correct[arm]).astype(np.float64)
+        arm: read(f"correct[{arm!r}]", correct[arm]).astype(np.float64)
         for arm in ARMS
         if arm in correct
     }
@@ -295,6 +301,13 @@ def _truths(name: str, value: Any) -> NDArray[np.bool_]:
             f"{table.dtype} with values other than 0 and 1; pass `prediction == label`."
         )
     return table.astype(np.bool_)
+
+
+def _shares(name: str, value: Any) -> NDArray[np.float64]:
+    table = np.asarray(value, dtype=np.float64)
+    if table.size and not (table.min() >= 0 and table.max() <= 1):
+        raise AttarError(f"compare: with shares=True {name} must lie in [0, 1].")
+    return table
 
 
 def _points(value: float) -> str:
