@@ -86,7 +86,9 @@ def check_number(
         )
 
 
-def check_logits(owner: str, name: str, value: Any, *, rows: int | None = None) -> None:
+def check_logits(
+    owner: str, name: str, value: Any, *, rows: int | None = None, least: int = 2
+) -> None:
     """Raise unless ``value`` is a floating tensor ``[N, C]`` with C of 2 or more."""
     if not hasattr(value, "is_floating_point"):
         raise AttarError(
@@ -94,10 +96,11 @@ def check_logits(owner: str, name: str, value: Any, *, rows: int | None = None) 
             f"with `.logits`. Got {type(value).__name__}; wrap the model in one that returns them."
         )
     shape = tuple(value.shape)
-    if value.ndim != 2 or shape[1] < 2 or not value.is_floating_point():
+    if value.ndim != 2 or shape[1] < least or not value.is_floating_point():
+        what = "two classes" if least == 2 else f"{least} column{'s' if least > 1 else ''}"
         raise AttarError(
-            f"{owner}: {name} must be floating-point logits of shape [N, C] with at least two "
-            f"classes. Got shape {shape}, dtype {value.dtype}."
+            f"{owner}: {name} must be floating-point logits of shape [N, C] with at least "
+            f"{what}. Got shape {shape}, dtype {value.dtype}."
         )
     if rows is not None and shape[0] != rows:
         raise AttarError(f"{owner}: {name} must have {rows} rows, one a sample. Got {shape[0]}.")

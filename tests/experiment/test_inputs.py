@@ -148,3 +148,8 @@ def test_students_that_do_not_fit_are_refused(
 ) -> None:
     with pytest.raises(AttarError, match=message):
         plan_student(student, ArrayData(*pair(10)), **numbers)
+
+
+def test_labels_of_a_single_class_are_refused():
+    with pytest.raises(AttarError, match="two classes or more"):
+        make_splits((torch.zeros(40, 2), torch.zeros(40, dtype=torch.int64)))

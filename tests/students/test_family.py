@@ -120,7 +120,7 @@ def test_shared_weights_count_once():
     [
         ({"width": 0}, "'width' parameter of mlp"),
         ({"width": 2.0}, "'width' parameter of mlp"),
-        ({"classes": 1}, "'classes' parameter of mlp"),
+        ({"classes": 0}, "'classes' parameter of mlp"),
     ],
 )
 def test_numbers_out_of_range_are_refused(given, message):

@@ -136,7 +136,10 @@ def _verdict(against: Interval, margin: float, *, seeds: int) -> tuple[str, str]
         )
     said = _difference(against)
     if against.above:
-        return "BEATS", f"Distilled beats hard labels: its R² differs by {said}."
+        return "BEATS", (
+            f"Distilled beats hard labels by {100 * against.mean:.1f} points of R² (95 % interval "
+            f"{100 * against.low:.1f} to {100 * against.high:.1f})."
+        )
     if against.below:
         return "WORSE", f"The R² of distilled minus hard labels is {said}: the teacher did harm."
     if against.inside(margin):

@@ -73,6 +73,7 @@ def predict_logits(
     *,
     batch_size: int = 1024,
     device: torch.device | str | None = None,
+    least: int = 2,
 ) -> Tensor:
     """The model's logits for view 0 of every row, in the order of ``data``.
 
@@ -85,6 +86,7 @@ def predict_logits(
         batch_size: Rows a call, 1 or more.
         device: Where the batches go; None: to the module's own device, a teacher's stay where
             they are. The model itself is not moved.
+        least: The fewest columns of an answer: 2 classes; 1 for values, or for a single label.
 
     Returns:
         ``[N, C]`` float32 on the CPU.
@@ -112,7 +114,9 @@ def predict_logits(
         for start in range(0, len(data), batch_size):
             indices = torch.arange(start, min(start + batch_size, len(data)))
             logits = said(data.batch(indices))
-            check_logits("predict_logits", "the model's answer", logits, rows=len(indices))
+            check_logits(
+                "predict_logits", "the model's answer", logits, rows=len(indices), least=least
+            )
             answers.append(logits.to("cpu", torch.float32))
     widths = {answer.shape[1] for answer in answers}
     if len(widths) > 1:

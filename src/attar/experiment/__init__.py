@@ -6,5 +6,6 @@ from attar.experiment.ensemble import train_ensemble
 from attar.experiment.labelling import label
 from attar.experiment.progress import Progress
 from attar.experiment.result import Experiment
+from attar.experiment.task_result import TaskExperiment
 
-__all__ = ["Experiment", "Progress", "distill", "label", "train_ensemble"]
+__all__ = ["Experiment", "Progress", "TaskExperiment", "distill", "label", "train_ensemble"]

@@ -203,7 +203,10 @@ class Run:
     @property
     def rank(self) -> tuple[float, float]:
         """Higher is better: accuracy first, then the likelihood."""
-        return self.validation["accuracy"], -self.validation["nll"]
+        found = self.validation
+        if "mse" in found:  # of values, there is only one thing to say
+            return -found["mse"], 0.0
+        return found["accuracy"], -found["nll"]
 
 
 @dataclass
@@ -249,7 +252,7 @@ class Trainer:
         if isinstance(run.model, TreeEnsemble):
             self._grow(run, data)
             return self._keep(run, weights, curve, checkpoint)
-        distiller = Distiller(run.model, setting.objective(self.loss), self.teacher)
+        distiller = Distiller(run.model, self.objective(setting), self.teacher)
         for record in train(
             distiller,
             Batches(data, self.batch_size, seed=seed),
@@ -296,6 +299,10 @@ class Trainer:
             write_text("distill", curve, json.dumps(text))
             checkpoint.unlink(missing_ok=True)
         return run
+
+    def objective(self, setting: Setting) -> Objective:
+        """What a student of this arm minimises."""
+        return setting.objective(self.loss)
 
     def validate(self, model: nn.Module) -> dict[str, float]:
         """Accuracy and NLL on the validation rows."""

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from attar.checks import AttarError, check_number
 from attar.data import ArrayData, Views
+from attar.data.label_columns import check_task
 from attar.engine import TrainConfig
 from attar.engine.processes import Processes
 from attar.experiment import arms as arms_of
@@ -64,6 +65,7 @@ def distill(
     track: Any = None,
     progress: OnProgress | None = None,
     accelerator: Any = None,
+    task: str = "multiclass",
 ) -> Experiment:
     """Distil a teacher into a student, and find out whether the teacher helped.
 
@@ -130,6 +132,10 @@ def distill(
             is given up with a warning.
         progress: Called with :class:`Progress` as things happen.
         accelerator: An ``accelerate.Accelerator``; a plain one by default.
+        task: ``"multiclass"``; or ``"regression"`` (``y`` of shape ``[N]`` or ``[N, D]``) or
+            ``"multilabel"`` (``[N, L]`` of 0 and 1), which give a
+            :class:`~attar.experiment.TaskExperiment`: the teacher is a regressor, or a classifier
+            of several labels a row, and ``loss`` a loss between values, or sigmoid logits.
 
     Returns:
         The :class:`Experiment`, saved to ``out`` if that is given.
@@ -150,6 +156,42 @@ def distill(
     References:
         Hinton, Vinyals, Dean 2015, Distilling the Knowledge in a Neural Network.
     """
+    check_task("distill", task)
+    if task != "multiclass":
+        # The tasks beside classes stand on this module.
+        from attar.experiment.task_distill import check_arguments, distill_task
+
+        given = {"views": views, "calibrate": calibrate, "targets": targets, "track": track}
+        check_arguments(task, {**given, "accelerator": accelerator})
+        return distill_task(
+            teacher,
+            student,
+            task=task,
+            train=train,
+            validation=validation,
+            test=test,
+            transfer=transfer,
+            classes=classes,
+            temperature=temperature,
+            alpha=alpha,
+            loss=loss,
+            seeds=seeds,
+            steps=steps,
+            epochs=epochs,
+            batch_size=batch_size,
+            learning_rate=learning_rate,
+            weight_decay=weight_decay,
+            parameters=parameters,
+            shrink=shrink,
+            folds=folds,
+            smoothing=smoothing,
+            evaluations=evaluations,
+            split_seed=split_seed,
+            out=out,
+            resume=resume,
+            any_threads=any_threads,
+            progress=progress,
+        )
     processes = Processes(accelerator)
     tell = (progress or quietly) if processes.main else _silently
     numbers = seeds_of(seeds)
@@ -172,7 +214,7 @@ def distill(
     )
     trackers = check_trackers(track, kept=out is not None) if processes.main else []
     with (
-        _run_folder(out, processes, resume=resume) as folder,
+        run_folder(out, processes, resume=resume) as folder,
         contextlib.ExitStack() as at_end,
     ):
         asked = processes.first(lambda: teacher_of(teacher, splits, folds, refit=cut_here))
@@ -219,7 +261,7 @@ def distill(
         )
         here = identity(trainer, settings, numbers, stores)
         processes.first(lambda: settle(folder, here))
-        chosen, trials = _train_all(trainer, settings, numbers, tell)
+        chosen, trials = train_all(trainer, settings, numbers, tell)
         experiment = open_test(
             trainer,
             chosen,
@@ -259,7 +301,7 @@ def distill(
 
 
 @contextlib.contextmanager
-def _run_folder(out: str | Path | None, processes: Processes, *, resume: bool) -> Iterator[Path]:
+def run_folder(out: str | Path | None, processes: Processes, *, resume: bool) -> Iterator[Path]:
     """The folder of the run, claimed by the main process; a passing one without ``out``."""
     with contextlib.ExitStack() as scratch:
 
@@ -357,7 +399,7 @@ def _strengths(smoothing: Sequence[float] | None, soft: Tensor) -> list[float]:
     return list(smoothing)
 
 
-def _train_all(
+def train_all(
     trainer: Trainer, settings: dict[str, list[Setting]], seeds: list[int], tell: OnProgress
 ) -> tuple[dict[str, list[Run]], list[Trial]]:
     """Choose each arm's setting on validation under the first seed, then train the others."""

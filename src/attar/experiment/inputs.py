@@ -15,7 +15,7 @@ from attar.data import ArrayData, MappedData, as_data, split
 from attar.data.split import among_themselves
 from attar.experiment.transfer import add_rows, read_transfer, still_there
 from attar.students import Family, TreeEnsemble, count_parameters, fit_to
-from attar.types import UNLABELLED, Data
+from attar.types import Data, is_known
 
 #: What makes a fresh student; called under a seed, so that arms of a seed start alike.
 Factory = Callable[[], nn.Module]
@@ -47,18 +47,19 @@ class Splits:
         """The training rows whose label is known."""
         labels = self.train.labels
         assert labels is not None
-        if bool((labels != UNLABELLED).all()):
+        known = is_known(labels)
+        if bool(known.all()):
             return self.train
         # Where views mix rows, the labelled ones alone: a partner without a label would take
         # the label away from a row that has one.
-        return among_themselves(self.train.take((labels != UNLABELLED).nonzero()[:, 0]))
+        return among_themselves(self.train.take(known.nonzero()[:, 0]))
 
     @property
     def unlabelled_rows(self) -> int:
         """How many rows teach by their soft target alone, for want of a label."""
         labels = self.taught.labels
         assert labels is not None
-        return int((labels == UNLABELLED).sum())
+        return int((~is_known(labels)).sum())
 
 
 def make_splits(
@@ -69,6 +70,7 @@ def make_splits(
     *,
     classes: tuple[str, ...] | None = None,
     seed: int = 0,
+    task: str = "multiclass",
 ) -> Splits:
     """Read what the user gave; hold out what he did not give, stratified and seeded.
 
@@ -82,8 +84,8 @@ def make_splits(
         AttarError: If no training row is labelled, a split has no labels, two splits share row
             numbers, or the class names of the splits differ.
     """
-    data = as_data(train, classes=classes)
-    if data.labels is None or not bool((data.labels != UNLABELLED).any()):
+    data = as_data(train, classes=classes, task=task)
+    if data.labels is None or not bool(is_known(data.labels).any()):
         raise AttarError(
             "distill: train has no labelled row. The hard-label baseline and the verdict need "
             "some labels: give train=(X, y), with -100 where the class is not known."
@@ -92,13 +94,14 @@ def make_splits(
     part = False
     parts: dict[str, Data] = {}
     if transfer is not None:
-        parts["transfer"], part = read_transfer(data, transfer, first_row=taken)
+        parts["transfer"], part = read_transfer(data, transfer, first_row=taken, task=task)
         taken = max(taken, int(parts["transfer"].rows.max()) + 1)
     for name, value in (("validation", validation), ("test", test)):
         if value is not None:
             first = taken if isinstance(value, tuple | list) else 0
             columns = getattr(data, "columns", None) if first else None
-            parts[name] = as_data(value, classes=data.classes, first_row=first, columns=columns)
+            names = data.classes
+            parts[name] = as_data(value, classes=names, first_row=first, columns=columns, task=task)
             taken = max(taken, int(parts[name].rows.max()) + 1)
     if "test" not in parts:
         data, parts["test"] = split(data, (0.8, 0.2), seed=seed)
@@ -120,17 +123,23 @@ def _plain(data: Data) -> Data:
 
 
 def _check(splits: Splits) -> None:
+    names, labels = splits.train.classes, splits.train.labels
+    if len(names) < 2 and labels is not None and not labels.is_floating_point():
+        raise AttarError(
+            f"distill: there must be two classes or more. All labels are of one: {names}."
+        )
     seen: Tensor = torch.empty(0, dtype=torch.int64)
     for name in ("train", "validation", "test"):
         part: Data = getattr(splits, name)
-        if part.labels is None or (name != "train" and bool((part.labels == UNLABELLED).any())):
+        if part.labels is None or (name != "train" and not bool(is_known(part.labels).all())):
             raise AttarError(f"distill: every row of {name} needs a label; some have none.")
         if part.classes != splits.train.classes:
             raise AttarError(
                 f"distill: {name} has the classes {part.classes}, train has "
                 f"{splits.train.classes}. Give classes=[...] with all names in one order."
             )
-        check_labels(f"distill ({name})", part.labels, classes=len(part.classes))
+        if not part.labels.is_floating_point():
+            check_labels(f"distill ({name})", part.labels, classes=len(part.classes))
         shared = torch.isin(part.rows, seen)
         if bool(shared.any()):
             raise AttarError(

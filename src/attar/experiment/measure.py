@@ -37,7 +37,7 @@ def seconds_per_step(trainer: Trainer, setting: Setting) -> float:
     """
     state = torch.get_rng_state()
     student = trainer.plan.make()
-    distiller = Distiller(student, setting.objective(trainer.loss), trainer.teacher)
+    distiller = Distiller(student, trainer.objective(setting), trainer.teacher)
     batches = Batches(setting.data(trainer.splits), trainer.batch_size)
     times = []
     for steps in (1, PROBE_STEPS):  # the first pass pays for what is only paid once

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +60,7 @@ def open_test(
             for run, one in zip(runs, logits, strict=True)
         ]
         arms[arm] = ArmResult(runs[0].setting, runs, scores, logits, scaled)
-    sizes = _sizes(teacher, size)
+    sizes = sizes_of(teacher, size)
     best = max(chosen["distilled"], key=lambda run: run.rank)
     example = example_tensor(splits.train)
     if example is not None:
@@ -87,7 +88,7 @@ def open_test(
         comparison=comparison,
         trials=trials,
         test=splits.test,
-        facts=_facts(trainer, stores, sizes, seeds),
+        facts=facts_of(trainer, stores, sizes, seeds),
         latency={},
         example=example,
         columns=getattr(splits.train, "columns", None),
@@ -131,7 +132,7 @@ def smallest_member(teacher: Any, name: str) -> int | None:
     return size
 
 
-def _sizes(teacher: Any, student: int) -> dict[str, Any]:
+def sizes_of(teacher: Any, student: int) -> dict[str, Any]:
     """Parameters and ratios; of bytes where the teacher has no parameters to count."""
     whole, smallest = getattr(teacher, "parameters", None), smallest_member(teacher, "parameters")
     unit, ours = "parameters", student
@@ -150,9 +151,10 @@ def _sizes(teacher: Any, student: int) -> dict[str, Any]:
     }
 
 
-def _facts(
-    trainer: Trainer, stores: dict[str, Store], sizes: dict[str, Any], seeds: list[int]
+def facts_of(
+    trainer: Trainer, stores: Mapping[str, Any], sizes: dict[str, Any], seeds: list[int]
 ) -> dict[str, Any]:
+    """What was trained on what, by which code and where; JSON-ready."""
     splits = trainer.splits
     return {
         "rows": {

@@ -174,7 +174,7 @@ class Experiment:
             },
             "arms": {
                 name: {
-                    "setting": _setting(arm.setting),
+                    "setting": setting_dict(arm.setting),
                     "accuracy_interval": accuracy_interval(self._right(arm.logits)),
                     "runs": [
                         {
@@ -192,7 +192,7 @@ class Experiment:
             },
             "trials": [
                 {
-                    "setting": _setting(trial.setting),
+                    "setting": setting_dict(trial.setting),
                     "seed": trial.seed,
                     "validation": dict(trial.validation),
                     "chosen": trial.chosen,
@@ -340,7 +340,8 @@ def _write(path: Path, value: Any) -> None:
         write_text("Experiment.save", path, json.dumps(value, indent=1, allow_nan=False))
 
 
-def _setting(setting: Setting) -> dict[str, Any]:
+def setting_dict(setting: Setting) -> dict[str, Any]:
+    """The numbers of a setting that it has, JSON-ready."""
     values = {name: getattr(setting, name) for name in Setting.__dataclass_fields__}
     return {name: value for name, value in values.items() if value is not None}
 

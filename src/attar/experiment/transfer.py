@@ -13,10 +13,12 @@ from torch import Tensor
 
 from attar.checks import AttarError
 from attar.data import ArrayData, as_data, join
-from attar.types import UNLABELLED, Data
+from attar.types import UNLABELLED, Data, unknown_labels
 
 
-def read_transfer(train: Data, value: Any, *, first_row: int) -> tuple[Data, bool]:
+def read_transfer(
+    train: Data, value: Any, *, first_row: int, task: str = "multiclass"
+) -> tuple[Data, bool]:
     """What the user gave as a transfer set, and whether it is a part of the training rows.
 
     Args:
@@ -25,6 +27,7 @@ def read_transfer(train: Data, value: Any, *, first_row: int) -> tuple[Data, boo
             its row numbers are (``train.take(...)``), or where it is a pair ``(X, y)`` all of
             whose rows are found in ``train``.
         first_row: The number of the first row of a pair that is no such part.
+        task: What its labels are, if it has any.
 
     Returns:
         The rows, and True where they are training rows: these have the row numbers, the views
@@ -39,9 +42,8 @@ def read_transfer(train: Data, value: Any, *, first_row: int) -> tuple[Data, boo
         return train.take(mask.nonzero()[:, 0]), True
     pair = isinstance(value, tuple | list)
     columns = getattr(train, "columns", None) if pair else None
-    given = as_data(
-        value, classes=train.classes, first_row=first_row if pair else 0, columns=columns
-    )
+    first = first_row if pair else 0
+    given = as_data(value, classes=train.classes, first_row=first, columns=columns, task=task)
     if not (isinstance(train, ArrayData) and isinstance(given, ArrayData)):
         raise AttarError(
             "distill: transfer needs train and transfer in memory (arrays, tensors or ArrayData). "
@@ -51,13 +53,16 @@ def read_transfer(train: Data, value: Any, *, first_row: int) -> tuple[Data, boo
     places = find_rows(train, given) if pair else _same_numbers(train, given)
     if places is None:
         return given, False
-    labels = torch.full((len(given),), UNLABELLED) if given.labels is None else given.labels
+    labels = given.labels
+    if labels is None:
+        labels = unknown_labels(len(given), train.labels)
     return train.take(places).with_labels(labels), True
 
 
 def add_rows(train: ArrayData, further: ArrayData) -> ArrayData:
     """Train and further rows as one; the labels of these, if any, are not used."""
-    unlabelled = further.with_labels(torch.full((len(further),), UNLABELLED))
+    nothing = unknown_labels(len(further), train.labels)
+    unlabelled = further.with_labels(nothing, classes=train.classes)
     if train.views is not None and further.views is None:
         unlabelled = unlabelled.with_views(train.views)
     return join(train, unlabelled)

@@ -30,20 +30,39 @@ NAMES = ("inputs", "logits", "probabilities")
 
 
 class WithProbabilities(nn.Module):
-    """The model with the two outputs that the file has, its logits divided by a temperature."""
+    """The model with the two outputs that the file has, its logits divided by a temperature.
 
-    def __init__(self, model: nn.Module, temperature: float = 1.0) -> None:
+    Args:
+        model: Gives logits, or the values of a regression.
+        temperature: That they are divided by.
+        task: Of several labels each has a probability of its own; a regression has one output,
+            ``values``.
+    """
+
+    def __init__(
+        self, model: nn.Module, temperature: float = 1.0, task: str = "multiclass"
+    ) -> None:
         super().__init__()
         self.model = model
         self.temperature = temperature
+        self.task = task
 
-    def forward(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
-        """``logits`` and ``probabilities``, ``[N, C]`` float32."""
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of the input and the outputs."""
+        return ("inputs", "values") if self.task == "regression" else NAMES
+
+    def forward(self, inputs: Tensor) -> tuple[Tensor, ...]:
+        """``logits`` and ``probabilities``, or ``values``; ``[N, C]`` float32."""
         logits = dense_logits("export", ask(self.model, inputs))
         if logits.dtype != torch.float32:
             logits = logits.float()
         if self.temperature != 1.0:  # else the graph has no node for it
             logits = logits / self.temperature
+        if self.task == "regression":
+            return (logits,)
+        if self.task == "multilabel":
+            return logits, torch.sigmoid(logits)
         return logits, torch.softmax(logits, dim=1)
 
 
@@ -56,7 +75,7 @@ def trace(wrapper: WithProbabilities, example: Tensor) -> Any:
     these cases torch.export takes over. Trees are written as the one operator that they are.
     """
     need("onnx", extra="train", purpose="export to ONNX")
-    if isinstance(wrapper.model, TreeEnsemble):
+    if isinstance(wrapper.model, TreeEnsemble) and wrapper.task == "multiclass":
         return trees_graph(wrapper.model, wrapper.temperature, names=NAMES, opset=OPSET)
     need("onnxscript", extra="train", purpose="export to ONNX")
     # Not one row: a size of one may be taken for a constant, or broadcast.
@@ -91,9 +110,9 @@ def _traced(wrapper: WithProbabilities, rows: Tensor) -> Any:
                 path,
                 dynamo=False,
                 opset_version=OPSET,
-                input_names=list(NAMES[:1]),
-                output_names=list(NAMES[1:]),
-                dynamic_axes={name: {0: "batch"} for name in NAMES},
+                input_names=list(wrapper.names[:1]),
+                output_names=list(wrapper.names[1:]),
+                dynamic_axes={name: {0: "batch"} for name in wrapper.names},
             )
         finally:
             hook.remove()
@@ -103,14 +122,14 @@ def _traced(wrapper: WithProbabilities, rows: Tensor) -> Any:
         return onnx.load(path)
 
 
-def _captured(wrapper: nn.Module, rows: Tensor) -> Any:
+def _captured(wrapper: WithProbabilities, rows: Tensor) -> Any:
     program = torch.onnx.export(
         wrapper,
         (rows,),
         dynamo=True,
         opset_version=OPSET,
-        input_names=list(NAMES[:1]),
-        output_names=list(NAMES[1:]),
+        input_names=list(wrapper.names[:1]),
+        output_names=list(wrapper.names[1:]),
         dynamic_shapes=({0: torch.export.Dim("batch")},),
         verbose=False,
     )

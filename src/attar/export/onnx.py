@@ -12,10 +12,12 @@ from torch import Tensor, nn
 
 import attar
 from attar.checks import AttarError, check_number
+from attar.data.label_columns import check_task
 from attar.export import runtime
 from attar.export.graph import OPSET, OWNER, WithProbabilities, to_bytes, trace
 from attar.export.proof import check_example, check_names, copy_of, prove, reference
 from attar.export.tables import Takes, encode_inside, raw_rows
+from attar.export.task_proof import prove_task
 from attar.files import as_json, write_whole
 
 
@@ -27,9 +29,10 @@ class Export:
         path: The file.
         bytes: Its size.
         max_probability_difference: The largest absolute difference, over all checked rows and
-            classes, between a probability of the file and of the model.
-        argmax_differences: How many checked rows get another class; all of them were ties, or
-            the export would have raised.
+            classes, between a probability of the file and of the model; of a regression the
+            largest difference in a value, as a share of the standard deviation of its column.
+        argmax_differences: How many checked rows get another class, or other labels; all of
+            them were ties, or the export would have raised.
         rows_checked: How many rows were compared.
         opset: The version of ONNX's operators in the file; None in a file that is no ONNX.
         temperature: What the file divides the model's logits by.
@@ -56,6 +59,7 @@ def to_onnx(
     temperature: float = 1.0,
     tolerance: float = 1e-4,
     margin: float = 2e-4,
+    task: str = "multiclass",
 ) -> Export:
     """Write a model as ONNX, and prove on real rows that the file answers as the model does.
 
@@ -90,6 +94,9 @@ def to_onnx(
         tolerance: The largest difference in a probability that is accepted.
         margin: Another class is accepted where the model's two likeliest classes differ by no
             more than this in probability.
+        task: ``"multiclass"``; ``"multilabel"``: ``probabilities`` are the sigmoids of the
+            logits, each label its own; ``"regression"``: the one output is ``values``, and
+            ``tolerance`` is a share of each column's standard deviation.
 
     Raises:
         AttarError: If an argument is not as described, the model cannot be expressed in ONNX,
@@ -121,9 +128,11 @@ def to_onnx(
             f"The 'takes' parameter of {OWNER} must be 'encoded', or with columns= 'columns' or "
             f"'matrix'. Got {takes!r} instead."
         )
-    properties = _properties(classes, metadata, columns, temperature)
+    check_task(OWNER, task)
+    properties = _properties(classes, metadata, columns, temperature, task)
     example = check_example(OWNER, example, columns)
-    wrapper = WithProbabilities(copy_of(OWNER, model), temperature).eval().requires_grad_(False)
+    wrapper = WithProbabilities(copy_of(OWNER, model), temperature, task)
+    wrapper = wrapper.eval().requires_grad_(False)
     logits = reference(OWNER, wrapper, example, len(classes)) / temperature
     proto = trace(wrapper, example)
     asked: Any = example.numpy()
@@ -140,19 +149,22 @@ def to_onnx(
             f"model makes a constant of the number of rows. In forward, write x.shape[0] in place "
             f"of len(x) or int(x.shape[0])."
         )
-    difference, changed = prove(OWNER, student, asked, logits, tolerance=tolerance, margin=margin)
+    proof = prove if task == "multiclass" else prove_task
+    difference, changed = proof(OWNER, student, asked, logits, tolerance=tolerance, margin=margin)
     path = Path(path)
     write_whole(OWNER, path, data)
     return Export(path, len(data), difference, changed, len(example), OPSET, temperature)
 
 
 def _properties(
-    classes: Sequence[str], metadata: Any, columns: Any, temperature: float
+    classes: Sequence[str], metadata: Any, columns: Any, temperature: float, task: str
 ) -> dict[str, str]:
     """What the file says about itself; the keys that :mod:`attar.export.runtime` reads."""
-    names = check_names(OWNER, classes)
+    names = check_names(OWNER, classes, least=2 if task == "multiclass" else 1)
     values = {"attar.classes": json.dumps(names), "attar.temperature": json.dumps(temperature)}
     for name, value in (("metadata", metadata), ("columns", columns)):
         if value is not None:
             values[f"attar.{name}"] = as_json(OWNER, name, value)
+    if task != "multiclass":
+        values[runtime.TASK] = json.dumps(task)
     return {**values, "attar.version": attar.__version__}  # last: its absence tells of a cut

@@ -31,16 +31,17 @@ class Answers(Protocol):
         ...
 
 
-def check_names(owner: str, classes: Sequence[str]) -> list[str]:
-    """The names of the classes, checked."""
+def check_names(owner: str, classes: Sequence[str], *, least: int = 2) -> list[str]:
+    """The names of the classes, checked; a regression, or a single label, has ``least`` of 1."""
     names = list(classes)
     if isinstance(classes, str) or not all(isinstance(name, str) for name in names):
         raise AttarError(
             f"{owner}: classes must be names (strings), one a class. Got {str(classes)[:100]}."
         )
-    if len(names) < 2 or len(set(names)) < len(names):
+    if len(names) < least or len(set(names)) < len(names):
         raise AttarError(
-            f"{owner}: classes must be at least two different names. Got {str(names)[:100]}."
+            f"{owner}: classes must be at least {'two' if least == 2 else 'one'} different names. "
+            f"Got {str(names)[:100]}."
         )
     return names
 
@@ -98,7 +99,8 @@ def reference(owner: str, wrapper: WithProbabilities, example: Tensor, classes: 
             f"{type(parts[0]).__name__}. Wrap it in a module that returns the logits alone."
         )
     logits = torch.cat(parts)
-    check_logits(owner, "the model's answer", logits, rows=len(example))
+    least = 2 if wrapper.task == "multiclass" else 1
+    check_logits(owner, "the model's answer", logits, rows=len(example), least=least)
     if logits.shape[1] != classes:
         raise AttarError(
             f"{owner}: classes must name each class of the model. Got {classes} names for "
@@ -126,7 +128,7 @@ def prove(
     far_apart = torch.zeros(len(logits), dtype=torch.bool)
     for rows in batches(len(logits)):
         expected = torch.softmax(logits[rows], dim=1)
-        inputs = _some(example, rows.numpy())
+        inputs = some(example, rows.numpy())
         probabilities = torch.from_numpy(student.predict_proba(inputs)).double()
         from_logits = torch.softmax(torch.from_numpy(student.logits(inputs)).double(), dim=1)
         for got in (probabilities, from_logits):
@@ -146,7 +148,7 @@ def prove(
     return difference, int(changed.sum())
 
 
-def _some(example: Any, rows: NDArray[Any]) -> Any:
+def some(example: Any, rows: NDArray[Any]) -> Any:
     """Some of the rows, as they are given."""
     if isinstance(example, Mapping):
         return {name: values[rows] for name, values in example.items()}

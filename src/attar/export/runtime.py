@@ -26,6 +26,9 @@ PRODUCER = "attar"
 #: Said by a file that encodes the rows of a table itself, and how it takes them.
 TAKES = "attar.takes"
 
+#: Said by a file whose student does not answer with one class a row.
+TASK = "attar.task"
+
 _FLOAT32 = np.dtype("float32")
 
 #: onnxruntime's name of a type -> numpy's.
@@ -111,6 +114,8 @@ class Student:
         metadata: What was stored with the model: its metrics, say. Empty without any.
         input_shape: The shape of one row; None stands for a length that may vary.
         rows: The only number of rows that the model takes; None where it takes any.
+        task: ``"multiclass"``; ``"multilabel"``: the classes are labels, each with a probability of
+            its own; ``"regression"``: the model gives values.
         columns: How named columns become the model's numbers (:mod:`attar.columns`); None where
             the model takes arrays alone.
         version: The version of Attar that exported the model; None for other models.
@@ -132,6 +137,7 @@ class Student:
         self._input, self._dtype, self.input_shape, self.rows = self._read_input(name, session)
         self._outputs, count = _outputs(name, session)
         self.classes = _classes(name, properties, count)
+        self.task: str = _property(name, properties, TASK) or "multiclass"
         self.metadata: dict[str, Any] = _property(name, properties, "attar.metadata") or {}
         self.columns: list[dict[str, Any]] | None = _property(name, properties, "attar.columns")
         self.version: str | None = properties.get("attar.version")
@@ -174,8 +180,11 @@ class Student:
         )
         return inputs, outputs
 
-    def predict(self, x: Any) -> NDArray[np.str_]:
+    def predict(self, x: Any) -> NDArray[Any]:
         """The name of the likeliest class of each row, ``[N]``.
+
+        With the task ``"multilabel"`` instead which labels are likelier than not, ``[N, L]``
+        bool; with ``"regression"`` the values ``[N, D]`` float32, ``[N]`` where D is 1.
 
         Args:
             x: An array ``[N, *input_shape]`` (or nested lists, or a CPU tensor) of finite
@@ -186,7 +195,13 @@ class Student:
             AttarError: If ``x`` is empty, has another shape, or holds something else than
                 finite numbers.
         """
+        if self.task == "regression":
+            values = self.values(x)
+            return values[:, 0] if values.shape[1] == 1 else values
         output = "logits" if "logits" in self._outputs else self._outputs[0]
+        if self.task == "multilabel":
+            applies: NDArray[np.bool_] = self._run(output, x) > 0
+            return applies
         likeliest: NDArray[np.str_] = self._names[self._run(output, x).argmax(axis=1)]
         return likeliest
 
@@ -196,6 +211,10 @@ class Student:
         Takes and refuses what :meth:`predict` does.
         """
         return self._run("probabilities", x)
+
+    def values(self, x: Any) -> NDArray[np.float32]:
+        """The values of a regression, ``[N, D]`` float32. Takes what :meth:`predict` does."""
+        return self._run("values", x)
 
     def logits(self, x: Any) -> NDArray[np.float32]:
         """The logits, ``[N, C]`` float32. Takes and refuses what :meth:`predict` does."""

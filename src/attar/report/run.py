@@ -217,6 +217,11 @@ def as_run(source: Any) -> Run:
 def read_run(name: str, parts: Mapping[str, Any]) -> Run:
     """A run from the files of its folder, by name; see :func:`as_run`."""
     told = Node(parts["result.json"], "result.json")
+    if told["task"] and told["task"].text() != "multiclass":
+        raise AttarError(
+            "report: the page shows classes, and this run is one of values or of several labels a "
+            "row. Its summary.md says all in words."
+        )
     verdict = told["verdict"].needed(told["verdict"].text())
     if verdict not in VERDICTS:
         raise AttarError(f"report: result.json: verdict must be one of {VERDICTS}. Got {verdict}.")

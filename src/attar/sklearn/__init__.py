@@ -4,5 +4,6 @@ from __future__ import annotations
 
 from attar import needs_torch  # noqa: F401
 from attar.sklearn.classifier import DistilledClassifier
+from attar.sklearn.regressor import DistilledRegressor
 
-__all__ = ["DistilledClassifier"]
+__all__ = ["DistilledClassifier", "DistilledRegressor"]

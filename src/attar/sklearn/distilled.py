@@ -18,7 +18,7 @@ from sklearn.utils.validation import (
     has_fit_parameter,
     validate_data,
 )
-from torch import Tensor
+from torch import Tensor, nn
 
 from attar.checks import AttarError, check_number
 from attar.columns import describe_columns, encode_columns
@@ -90,6 +90,14 @@ class Distilled(BaseEstimator):  # type: ignore[misc]  # no stubs
     def _terms(self) -> list[Term]:
         """What the student that ships is trained with."""
 
+    def _learnt(self, values: NDArray[Any]) -> NDArray[Any]:
+        """Labels or answers as the student that ships learns them."""
+        return values
+
+    def _shipped(self, student: nn.Module) -> nn.Module:
+        """The trained student as it answers, what :meth:`_learnt` did turned back."""
+        return student
+
     # ---- the way ----
 
     def _learn(self, X: Any, kind: Kind, labels: NDArray[Any], weights: Weights) -> None:
@@ -123,6 +131,7 @@ class Distilled(BaseEstimator):  # type: ignore[misc]  # no stubs
             example=self._example,
             classes=self._kind.names,
             columns=self.columns_,
+            task=self._kind.task,
         )
 
     def __sklearn_tags__(self) -> Any:
@@ -257,7 +266,8 @@ class Distilled(BaseEstimator):  # type: ignore[misc]  # no stubs
         targets = self._soft_targets(X, labels, weights, full, seed)
         made = self._synthetic(X, seed)
         count = len(labels)
-        data = self._taught_rows(X, labels, weights, np.arange(count), made, free=count)
+        learnt = self._learnt(labels)
+        data = self._taught_rows(X, learnt, weights, np.arange(count), made, free=count)
         rows = data["train"]
         assert isinstance(rows.inputs, Tensor)
         self._example = rows.inputs[:256].clone()
@@ -267,12 +277,12 @@ class Distilled(BaseEstimator):  # type: ignore[misc]  # no stubs
             rows = join(rows, data["transfer"])
         torch.manual_seed(seed)
         student = plan.make()
-        teacher = self._kind.as_teacher(targets, name=name_of(full))
+        teacher = self._kind.as_teacher(self._learnt(targets), name=name_of(full))
         config = TrainConfig(steps=self.steps, learning_rate=self.learning_rate, seed=seed)
         batches = Batches(rows, min(self.batch_size, len(rows)), seed=seed)
         for _ in train(Distiller(student, Objective(self._terms()), teacher), batches, config):
             pass
-        self.student_ = student.cpu().eval()
+        self.student_ = self._shipped(student.cpu()).eval()
         self.teacher_ = full
 
     # ---- the door ----

@@ -8,12 +8,16 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from attar.experiment.task_teachers import taught_columns
 from attar.sklearn import rows
 from attar.teachers import GivenTeacher
+from attar.teachers.columns import label_probabilities, log_odds, values_of
 from attar.types import Teacher
 
 Array = NDArray[Any]
 
+#: A task without classes needs as many, three tenths of them to choose on and to test on.
+ROWS_IN_ALL = 30
 #: A class needs as many rows for a proof: some to learn from, to choose on and to test on.
 ROWS_FOR_A_PROOF = 10
 
@@ -21,6 +25,8 @@ ROWS_FOR_A_PROOF = 10
 class Kind(Protocol):
     """A task: what the base of the estimators does not know of labels."""
 
+    #: ``"multiclass"``, ``"multilabel"`` or ``"regression"``.
+    task: str
     #: What each of the student's outputs is called.
     names: list[str]
 
@@ -60,6 +66,8 @@ class Multiclass:
         classes: ``[C]`` the labels as they were given, sorted.
     """
 
+    task = "multiclass"
+
     def __init__(self, classes: Array) -> None:
         self.classes = classes
         self.names = [str(label) for label in classes]
@@ -98,3 +106,70 @@ class Multiclass:
     def as_teacher(self, answers: Array, *, numbers: Array | None = None, name: str) -> Teacher:
         """Log-probabilities."""
         return GivenTeacher(answers, rows=numbers, name=name, outputs="probabilities")
+
+
+class Columns:
+    """A task without classes: labels and answers are ``[N, D]``, and rows are cut at random."""
+
+    task = "regression"
+
+    def __init__(self, names: list[str]) -> None:
+        self.names = names
+
+    def taught(self, labels: Array) -> Array:
+        """``[N]`` where there is one column, as estimators want it."""
+        return taught_columns(labels, self.task)
+
+    def unseen(self, labels: Array, seen: Array) -> tuple[Array, Array]:
+        """Whoever learned values of some rows has a say about all."""
+        return np.zeros(len(labels), dtype=bool), labels
+
+    def folds(self, labels: Array, count: int, seed: int) -> Iterator[tuple[Array, Array]]:
+        """Shuffled; no more folds than there are rows."""
+        return rows.plain_folds(len(labels), min(count, len(labels)), seed)
+
+    def cut(self, labels: Array, share: float, seed: int) -> tuple[Array, Array]:
+        """At random."""
+        return rows.plain_cut(len(labels), share, seed)
+
+    def too_few(self, labels: Array) -> str | None:
+        """There must be :data:`ROWS_IN_ALL`."""
+        if len(labels) >= ROWS_IN_ALL:
+            return None
+        return f"there are {len(labels)} rows; a proof needs {ROWS_IN_ALL}"
+
+    def as_teacher(self, answers: Array, *, numbers: Array | None = None, name: str) -> Teacher:
+        """The answers as they are."""
+        return GivenTeacher(answers, rows=numbers, name=name, outputs="values")
+
+
+class Values(Columns):
+    """The values of a regression.
+
+    Args:
+        count: How many a row.
+    """
+
+    def __init__(self, count: int) -> None:
+        super().__init__([str(place) for place in range(count)] if count > 1 else ["value"])
+
+    def ask(self, teacher: Any, X: Any) -> Array:
+        """``[N, D]`` values."""
+        return values_of(teacher, X)
+
+
+class Multilabel(Columns):
+    """Several labels a row, each 0 or 1; answers are log-odds.
+
+    Args:
+        count: How many labels there are.
+    """
+
+    task = "multilabel"
+
+    def __init__(self, count: int) -> None:
+        super().__init__([str(place) for place in range(count)])
+
+    def ask(self, teacher: Any, X: Any) -> Array:
+        """``[N, L]`` log-odds."""
+        return log_odds(label_probabilities(teacher, X))

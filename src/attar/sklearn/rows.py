@@ -8,7 +8,12 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.model_selection import StratifiedKFold, StratifiedShuffleSplit
+from sklearn.model_selection import (
+    KFold,
+    ShuffleSplit,
+    StratifiedKFold,
+    StratifiedShuffleSplit,
+)
 
 
 def name_of(estimator: Any) -> str:
@@ -59,4 +64,16 @@ def cut(codes: NDArray[Any], share: float, seed: int) -> tuple[NDArray[Any], NDA
     """Two stratified parts, the second with this share of the rows."""
     splitter = StratifiedShuffleSplit(1, test_size=share, random_state=seed % 2**32)
     first, second = next(splitter.split(np.zeros(len(codes)), codes))
+    return first, second
+
+
+def plain_folds(count: int, folds: int, seed: int) -> Iterator[tuple[NDArray[Any], NDArray[Any]]]:
+    """Shuffled folds of so many rows."""
+    yield from KFold(folds, shuffle=True, random_state=seed % 2**32).split(np.zeros(count))
+
+
+def plain_cut(count: int, share: float, seed: int) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Two parts of so many rows, the second with this share of them."""
+    splitter = ShuffleSplit(1, test_size=share, random_state=seed % 2**32)
+    first, second = next(splitter.split(np.zeros(count)))
     return first, second

@@ -51,7 +51,7 @@ class Family:
         Args:
             width: The size, from 1 to ``largest``.
             input_shape: The shape of one row, without the batch.
-            classes: How many classes, at least 2.
+            classes: How many classes, or values of a regression; at least 1.
             scaler: Put in front, so that the model takes raw inputs; a family whose inputs are
                 not standardised does without.
 
@@ -60,7 +60,7 @@ class Family:
         """
         high = math.inf if self.largest is None else self.largest
         check_number(self.name, "width", width, low=1, high=high, whole=True)
-        check_number(self.name, "classes", classes, low=2, whole=True)
+        check_number(self.name, "classes", classes, low=1, whole=True)
         member = self.build(width, tuple(input_shape), classes)
         if scaler is None or not self.standardized:
             return member

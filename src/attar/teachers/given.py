@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -24,7 +24,8 @@ class GivenTeacher:
         answers: ``[N, C]`` logits or probabilities.
         rows: ``[N]`` the row number of each answer; 0 to N - 1 if not given.
         name: What people call it.
-        outputs: ``"auto"``, ``"logits"`` or ``"probabilities"``.
+        outputs: ``"auto"``, ``"logits"`` or ``"probabilities"``; or ``"values"``, for what is
+            taken as it is: the values of a regression, the log-odds of several labels.
         floor: The least probability.
         parameters: How many the model has that gave the answers; None if unknown.
         bytes: Its size; None if unknown.
@@ -46,7 +47,7 @@ class GivenTeacher:
         *,
         rows: Any = None,
         name: str = "given",
-        outputs: kinds.Outputs = "auto",
+        outputs: kinds.Outputs | Literal["values"] = "auto",
         floor: float = 1e-6,
         parameters: int | None = None,
         bytes: int | None = None,
@@ -62,15 +63,16 @@ class GivenTeacher:
         self._rows, order = numbers.to(torch.int64).sort()
         if bool((self._rows[1:] == self._rows[:-1]).any()):
             raise AttarError(f"{owner}: rows must name every row once; some stand there again.")
-        said = answer_tensor(owner, answers, rows=len(numbers))
+        least = 1 if outputs == "values" else 2
+        said = answer_tensor(owner, answers, rows=len(numbers), least=least)
         check_finite(owner, "the answers", said, ids=numbers)
-        self._kind = kinds.OutputKind(outputs, owner=owner, floor=floor)
-        self._logits = self._kind(said, ids=numbers)[order].to(torch.float32)
-
-    @property
-    def outputs(self) -> str:
-        """``"logits"`` or ``"probabilities"``."""
-        return self._kind.decided
+        #: ``"logits"``, ``"probabilities"`` or ``"values"``.
+        self.outputs: str = outputs
+        if outputs != "values":
+            kind = kinds.OutputKind(outputs, owner=owner, floor=floor)
+            said = kind(said, ids=numbers)
+            self.outputs = kind.decided
+        self._logits = said[order].to(torch.float32)
 
     def __call__(self, batch: Batch) -> Outputs:
         """Logits ``[N, C]`` float32 on the device of ``batch.ids``.

@@ -68,7 +68,7 @@ def to_numpy(value: Any) -> NDArray[Any]:
     return np.asarray(value)
 
 
-def answer_tensor(owner: str, values: Any, *, rows: int) -> Tensor:
+def answer_tensor(owner: str, values: Any, *, rows: int, least: int = 2) -> Tensor:
     """What a teacher outside of PyTorch answered, as a tensor ``[rows, C]``.
 
     Raises:
@@ -84,7 +84,7 @@ def answer_tensor(owner: str, values: Any, *, rows: int) -> Tensor:
             f"{owner}: the answer must be an array [N, C] of numbers. Got "
             f"{type(values).__name__} ({error})."
         ) from None
-    if array.ndim != 2 or array.shape[0] != rows or array.shape[1] < 2:
+    if array.ndim != 2 or array.shape[0] != rows or array.shape[1] < least:
         raise AttarError(
             f"{owner}: the answer must have the shape [N, C], here {rows} rows and at least two "
             f"classes. Got {array.shape}."

@@ -1,0 +1,212 @@
+"""`distill` for a regression, and for several labels a row."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from sklearn.base import BaseEstimator, RegressorMixin
+from sklearn.datasets import make_multilabel_classification
+from sklearn.ensemble import ExtraTreesRegressor, RandomForestClassifier
+from sklearn.multiclass import OneVsRestClassifier
+from sklearn.naive_bayes import GaussianNB
+from torch import nn
+
+import attar
+from attar import AttarError
+from attar.evaluation import ValueComparison
+from attar.experiment import TaskExperiment
+from attar.export import runtime
+from attar.losses import bounded_squared_error
+
+RANDOM = np.random.default_rng(0)
+X = RANDOM.normal(size=(240, 4))
+CLEAN = 1000 + 50 * (np.sin(2 * X[:, 0]) + X[:, 1])
+Y = CLEAN + 60 * RANDOM.normal(size=240)
+QUICK = {"parameters": 400, "steps": 40, "batch_size": 64, "learning_rate": 0.02, "seeds": 2}
+
+
+def regression(teacher=None, **settings) -> TaskExperiment:
+    forest = ExtraTreesRegressor(20, min_samples_leaf=3, random_state=0)
+    given = {"train": (X, Y), "task": "regression", **QUICK, **settings}
+    return attar.distill(teacher or forest, attar.students.mlp, **given)
+
+
+def truth(rows):
+    """What the labels are without their noise, as a function."""
+    return 1000 + 50 * (np.sin(2 * rows[:, 0]) + rows[:, 1])
+
+
+def test_a_regression_gives_values_in_the_unit_of_its_labels(tmp_path):
+    experiment = regression(out=tmp_path / "run")
+    assert isinstance(experiment.comparison, ValueComparison)
+    assert sorted(experiment.arms) == ["distilled", "hard"]
+    assert experiment.retention is None
+    ratio = experiment.comparison.error["distilled"] / experiment.comparison.error["teacher"]
+    assert experiment.one_minus_mse_ratio == pytest.approx(1 - ratio)
+    labels = experiment.test.labels
+    assert float(labels.mean()) == pytest.approx(Y.mean(), rel=0.05)
+    answers = experiment.arms["distilled"].logits
+    score = experiment.arms["distilled"].scores[0]
+    assert score.mse == pytest.approx(float((answers[0] - labels).square().mean()), rel=1e-4)
+    assert score.r2 > 0
+    # What ships is the student of the best seed, with the scale inside.
+    shipped = experiment.student(experiment.test.batch(torch.arange(5)).inputs)
+    torch.testing.assert_close(shipped, answers[experiment.chosen, :5], atol=0.01, rtol=0)
+    told = json.loads((tmp_path / "run" / "result.json").read_text())
+    assert told["task"] == "regression"
+    student = runtime.load(tmp_path / "run" / "student.onnx")
+    rows = X[:7].astype(np.float32)
+    np.testing.assert_allclose(
+        student.predict(rows), experiment.student(torch.tensor(rows)).detach()[:, 0], rtol=1e-5
+    )
+    assert "R²" in experiment.summary()
+
+
+def test_a_run_is_gone_on_with_and_another_one_refused(tmp_path):
+    first = regression(out=tmp_path / "run")
+    again = regression(out=tmp_path / "run", resume=True)
+    assert again.table() == first.table()
+    with pytest.raises(AttarError, match="another experiment"):
+        regression(out=tmp_path / "run", resume=True, alpha=0.5)
+
+
+def test_a_teacher_without_noise_helps_a_student_of_noisy_labels():
+    random = np.random.default_rng(1)
+
+    def rows(count):
+        made = random.normal(size=(count, 4))
+        return made, truth(made) + 60 * random.normal(size=count)
+
+    experiment = regression(
+        truth,
+        train=rows(60),
+        validation=rows(100),
+        test=rows(1000),
+        transfer=(rows(300)[0], None),
+        alpha=1.0,
+        seeds=3,
+        steps=150,
+    )
+    assert experiment.verdict == "BEATS"
+    assert experiment.gap_recovered.mean > 0.3
+
+
+def test_the_unit_of_the_labels_changes_nothing_else():
+    one, other = regression(truth), regression(lambda r: truth(r) / 1e3, train=(X, Y / 1e3))
+    assert one.comparison.against_hard.mean == pytest.approx(
+        other.comparison.against_hard.mean, abs=1e-3
+    )
+
+
+class Remembers(RegressorMixin, BaseEstimator):
+    """Knows every row that it was fitted on, and says -1 of all others."""
+
+    def fit(self, X, y):
+        self.seen_ = {row.tobytes(): value for row, value in zip(np.asarray(X), y, strict=True)}
+        return self
+
+    def predict(self, X):
+        return np.array([self.seen_.get(row.tobytes(), -1.0) for row in np.asarray(X)])
+
+
+def test_labelled_rows_are_labelled_out_of_fold_and_held_out_ones_unseen():
+    fitted = Remembers().fit(X.astype(np.float32), Y)
+    experiment = regression(fitted, steps=5)
+    # Test was cut from train: a clone answers, which has not seen it.
+    torch.testing.assert_close(
+        experiment.teacher_logits, torch.full((48, 1), -1.0), atol=1e-3, rtol=0
+    )
+    own_word = regression(fitted, steps=5, folds=None)
+    torch.testing.assert_close(own_word.teacher_logits, own_word.test.labels)
+
+
+@pytest.mark.parametrize(
+    "teacher",
+    [truth, nn.Sequential(nn.Linear(4, 1)), [truth, ExtraTreesRegressor(5)]],
+    ids=["function", "module", "ensemble"],
+)
+def test_whatever_gives_values_teaches(teacher):
+    assert regression(teacher, steps=5).verdict
+
+
+def test_the_bounded_loss_and_rows_without_labels():
+    unlabelled = RANDOM.normal(size=(60, 4))
+    experiment = regression(
+        loss=bounded_squared_error, alpha=0.5, transfer=(unlabelled, None), steps=20
+    )
+    assert experiment.facts["rows"]["unlabelled"] == 60
+    assert experiment.facts["loss"] == "bounded_squared_error"
+
+
+def test_several_values_a_row():
+    both = np.stack([Y, -Y / 100], axis=1)
+    experiment = regression(train=(X, both), steps=20)
+    assert experiment.student(torch.zeros(3, 4)).shape == (3, 2)
+
+
+def labels(rows: int = 240):
+    return make_multilabel_classification(rows, 8, n_classes=3, random_state=0)
+
+
+@pytest.mark.parametrize(
+    "teacher",
+    [RandomForestClassifier(10, random_state=0), OneVsRestClassifier(GaussianNB())],
+    ids=["a list of [N, 2]", "[N, L]"],
+)
+def test_several_labels_a_row(teacher, tmp_path):
+    inputs, applies = labels()
+    experiment = attar.distill(
+        teacher,
+        attar.students.mlp,
+        train=(inputs, applies),
+        classes=["red", "round", "sour"],
+        task="multilabel",
+        out=tmp_path / "run",
+        **QUICK,
+    )
+    assert sorted(experiment.arms) == ["distilled", "hard", "smoothed"]
+    scores = experiment.arms["distilled"].scores[0]
+    assert scores.accuracy > 0.6
+    assert experiment.comparison.accuracy["distilled"] == pytest.approx(
+        experiment.arms["distilled"].mean("accuracy")
+    )
+    assert experiment.retention == pytest.approx(
+        experiment.comparison.accuracy["distilled"] / experiment.teacher.accuracy
+    )
+    student = runtime.load(tmp_path / "run" / "student.onnx")
+    assert student.classes == ("red", "round", "sour")
+    rows = inputs[:9].astype(np.float32)
+    logits = experiment.student(torch.tensor(rows)).detach()
+    np.testing.assert_allclose(student.predict_proba(rows), logits.sigmoid(), atol=1e-6)
+    np.testing.assert_array_equal(student.predict(rows), (logits > 0).numpy())
+    assert "accuracy a label" in experiment.summary()
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"task": "ranking"}, "'task' parameter of distill"),
+        ({"calibrate": True}, "calibrate= is there for classes alone"),
+        ({"teacher": RandomForestClassifier(5), "task": "multilabel"}, r"shape \[N, L\]"),
+        ({"teacher": lambda rows: np.zeros((len(rows), 3))}, r"1 column, one a label. Got"),
+        ({"teacher": "forest"}, "function from numpy inputs"),
+        ({"student": attar.students.tree}, "trees learn one class a row"),
+        ({"train": (X, np.full(240, np.nan))}, "no labelled row"),
+    ],
+)
+def test_what_does_not_fit_is_said(settings, message):
+    given = {"teacher": truth, "student": attar.students.mlp, "train": (X, Y)}
+    given |= {"task": "regression", **QUICK, **settings}
+    with pytest.raises(AttarError, match=message):
+        attar.distill(**given)
+
+
+def test_a_page_and_a_bundle_are_refused_in_words(tmp_path):
+    experiment = regression(steps=5)
+    with pytest.raises(AttarError, match=r"the page shows classes.*summary"):
+        experiment.report(tmp_path / "report.html")
+    with pytest.raises(AttarError, match="export"):
+        experiment.bundle(tmp_path / "bundle.zip")
