@@ -15,9 +15,14 @@ import pytest
 import torch
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.compose import make_column_transformer
-from sklearn.datasets import load_breast_cancer, make_classification
+from sklearn.datasets import (
+    load_breast_cancer,
+    make_classification,
+    make_multilabel_classification,
+)
 from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
 from sklearn.model_selection import GridSearchCV
+from sklearn.multioutput import MultiOutputClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from sklearn.svm import LinearSVC
@@ -87,6 +92,7 @@ def test_it_passes_scikit_learns_own_checks():
     }
     model = quick(steps=40, batch_size=32, parameters=1500)
     results = check_estimator(model, expected_failed_checks=allowed, on_fail=None, on_skip=None)
+    assert any("multilabel" in r["check_name"] for r in results)
     failed = [(r["check_name"], r["exception"]) for r in results if r["status"] == "failed"]
     assert not failed
     assert sum(r["status"] == "passed" for r in results) >= 55
@@ -264,3 +270,33 @@ def test_weights_for_a_teacher_that_takes_none_are_refused():
     X, y = make_classification(40, 5, random_state=0)
     with pytest.raises(AttarError, match="Remembers takes none"):
         quick(Remembers()).fit(X, y, sample_weight=np.ones(40))
+
+
+@pytest.mark.parametrize(
+    "teacher",
+    [
+        RandomForestClassifier(10, random_state=0),
+        MultiOutputClassifier(HistGradientBoostingClassifier(max_iter=10, random_state=0)),
+    ],
+    ids=["forest", "boosted, a label each"],
+)
+def test_a_row_may_have_several_labels(teacher, tmp_path):
+    X, several = make_multilabel_classification(200, 8, n_classes=3, random_state=0)
+    model = quick(teacher, steps=150, proof=True, seeds=2, temperature=2.0).fit(X, several)
+    assert model.predict_proba(X).shape == (200, 3)
+    np.testing.assert_array_equal(model.predict(X), model.predict_proba(X) > 0.5)
+    assert (model.predict(X) == several).mean() > 0.75
+    assert sorted(model.experiment_.arms) == ["distilled", "hard", "smoothed"]
+    assert model.experiment_.task == "multilabel"
+    model.to_onnx(tmp_path / "student.onnx")
+    student = runtime.load(tmp_path / "student.onnx")
+    rows = X[:20].astype(np.float32)
+    np.testing.assert_allclose(student.predict_proba(rows), model.predict_proba(rows), atol=1e-5)
+    np.testing.assert_array_equal(student.predict(rows), model.predict(rows).astype(bool))
+
+
+def test_a_label_that_never_applies_is_answered_as_such():
+    X, several = make_multilabel_classification(100, 8, n_classes=3, random_state=0)
+    several[:, 1] = 0
+    model = quick(steps=100).fit(X, several)
+    assert model.predict_proba(X)[:, 1].max() < 0.2

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import ClassifierMixin
 from sklearn.ensemble import RandomForestClassifier
-from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils import get_tags
+from sklearn.utils.multiclass import check_classification_targets, type_of_target
 from sklearn.utils.validation import check_is_fitted, column_or_1d
 
 from attar.checks import AttarError
 from attar.data import ArrayData
 from attar.experiment import distill
 from attar.experiment.arms import automatic
-from attar.losses import Term, hard, kl, soft
+from attar.experiment.tasks import terms_of
+from attar.losses import Term, hard, kl, sigmoid_kl, soft
 from attar.sklearn.distilled import Distilled
-from attar.sklearn.kinds import Multiclass
+from attar.sklearn.kinds import Kind, Multiclass, Multilabel
 from attar.sklearn.rows import length, middle
 from attar.students import FAMILIES
 
@@ -33,7 +35,8 @@ class DistilledClassifier(ClassifierMixin, Distilled):  # type: ignore[misc]  # 
     ``fit`` labels the rows out of fold with clones of the teacher, lets the teacher label as
     many synthetic rows, proves on rows kept aside whether the soft targets help (and chooses
     T and alpha there), and then trains the student on all rows. Predictions are the student's
-    alone; the teacher is not needed any more.
+    alone; the teacher is not needed any more. A row may have several labels at once (``y`` of
+    shape ``[N, L]``): each then has a probability of its own.
 
     Args:
         teacher: A classifier with ``predict_proba``, fitted or not; it gets the rows as they
@@ -57,14 +60,15 @@ class DistilledClassifier(ClassifierMixin, Distilled):  # type: ignore[misc]  # 
         random_state: Seeds all of it: folds, synthetic rows, weights, the order of batches.
 
     Attributes:
-        classes_: The labels, sorted.
+        classes_: The labels, sorted; 0 to L - 1 where a row may have several.
         student_: The trained ``torch.nn.Module``.
         teacher_: The teacher fitted on all rows.
         columns_: How a row becomes the student's numbers (:mod:`attar.columns`).
         temperature_: The T that the student learned at.
         alpha_: The weight of its soft loss.
-        experiment_: The :class:`~attar.experiment.Experiment` with table and verdict; None
-            without proof, ``experiment_reason_`` then says why.
+        experiment_: The :class:`~attar.experiment.Experiment` with table and verdict (of several
+            labels a :class:`~attar.experiment.TaskExperiment`); None without proof,
+            ``experiment_reason_`` then says why.
         n_features_in_: How many columns the rows have.
 
     Example:
@@ -124,38 +128,62 @@ class DistilledClassifier(ClassifierMixin, Distilled):  # type: ignore[misc]  # 
         Args:
             X: ``[N, D]`` an array, or a DataFrame of pandas or polars; gaps (NaN, None), texts
                 and categories as the teacher takes them.
-            y: ``[N]`` labels of any kind.
+            y: ``[N]`` labels of any kind; or ``[N, L]`` of 0 and 1, a column a label that may
+                apply beside others.
             sample_weight: ``[N]`` 0 or more; also given to the teacher.
 
         Raises:
             AttarError: If a parameter is out of range, or there are fewer than two classes.
         """
         X = self._checked_rows(X, reset=True)
-        labels = column_or_1d(y, warn=True)
-        check_classification_targets(labels)
-        if len(labels) != length(X):
+        kind, codes = self._read_labels(y)
+        if len(codes) != length(X):
             raise AttarError(
                 f"DistilledClassifier: X and y must have as many rows. Got {length(X)} and "
-                f"{len(labels)}."
+                f"{len(codes)}."
             )
+        weights = self._checked_weights(sample_weight, X)
+        self._check_parameters(weights)
+        self._learn(X, kind, codes, weights)
+        return self
+
+    def _read_labels(self, y: Any) -> tuple[Kind, NDArray[Any]]:
+        """What the labels are, and the labels as it has them; sets ``classes_``."""
+        if type_of_target(y) == "multilabel-indicator":
+            several = np.asarray(y.toarray() if hasattr(y, "toarray") else y).astype(np.float64)
+            self.classes_ = np.arange(several.shape[1])
+            return Multilabel(several.shape[1]), several
+        labels = column_or_1d(y, warn=True)
+        check_classification_targets(labels)
         self.classes_, codes = np.unique(labels, return_inverse=True)
         if len(self.classes_) < 2:
             raise AttarError("DistilledClassifier: y must have two classes or more. Got one class.")
-        weights = self._checked_weights(sample_weight, X)
-        self._check_parameters(weights)
-        self._learn(X, Multiclass(self.classes_), codes, weights)
-        return self
+        return Multiclass(self.classes_), codes
 
     def predict_proba(self, X: Any) -> NDArray[np.float64]:
-        """``[N, C]`` the student's probabilities, in the order of ``classes_``."""
-        found: NDArray[np.float64] = self._answers(X).softmax(dim=1).numpy()
-        return found
+        """``[N, C]`` the student's probabilities, in the order of ``classes_``.
+
+        Where a row may have several labels, ``[N, L]``: how likely each is to apply.
+        """
+        logits = self._answers(X)
+        several = self._kind.task == "multilabel"
+        found = (logits.sigmoid() if several else logits.softmax(dim=1)).numpy()
+        return cast(NDArray[np.float64], found)
 
     def predict(self, X: Any) -> NDArray[Any]:
-        """``[N]`` the most likely label of each row."""
+        """``[N]`` the most likely label of each row; of several labels ``[N, L]`` of 0 and 1."""
         check_is_fitted(self, "student_")
+        if self._kind.task == "multilabel":
+            return (self.predict_proba(X) > 0.5).astype(np.int64)
         found: NDArray[Any] = self.classes_[self.predict_proba(X).argmax(axis=1)]
         return found
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        teacher = self._make_teacher(0) if self.teacher is None else self.teacher
+        told = get_tags(teacher).classifier_tags
+        tags.classifier_tags.multi_label = bool(told is not None and told.multi_label)
+        return tags
 
     def _default_teacher(self, seed: int) -> Any:
         return RandomForestClassifier(n_estimators=200, random_state=seed)
@@ -169,6 +197,7 @@ class DistilledClassifier(ClassifierMixin, Distilled):  # type: ignore[misc]  # 
         experiment = distill(
             teacher,
             FAMILIES[self.student],
+            task=self._kind.task,
             train=data["train"],
             validation=data["validation"],
             test=data["test"],
@@ -189,5 +218,8 @@ class DistilledClassifier(ClassifierMixin, Distilled):  # type: ignore[misc]  # 
         return experiment
 
     def _terms(self) -> list[Term]:
+        if self._kind.task == "multilabel":
+            t = self.temperature_
+            return terms_of("multilabel", sigmoid_kl, alpha=self.alpha_, temperature=t)
         terms = [soft(kl, self.alpha_, temperature=self.temperature_)]
         return [*terms, hard(1 - self.alpha_)] if self.alpha_ < 1 else terms
