@@ -6,7 +6,8 @@ MNIST, 784-230-230-10 throughout: ten networks on hard labels, their ensembles b
 geometric mean and learnt weights, and one network of the same architecture distilled from the ten.
 ``ten`` has no augmentation, ``viewed`` has eight stored views of each image. Then ``unlike``, an
 ensemble of unlike members (a convolutional network, a multilayer perceptron, boosted trees that
-label out of fold), distilled into the same architecture. Rows, cache folder, resuming and options
+label out of fold), distilled into the same architecture. ``tries`` looks on the validation images
+for a setting in which the gain of like members survives. Rows, cache folder, resuming and options
 are those of ``benchmarks/hinton``.
 """
 
@@ -15,6 +16,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +27,9 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 sys.path.insert(0, str(Path(__file__).parents[1] / "hinton"))
 import record
 from lab import Lab
-from measure import Asked, ask, choose, compared, opened, validation_gap
+from measure import Asked, ask, choose, compared, opened, spread, validation_gap
 from running import add_arguments, assistants, start, turned, write
-from students import Student, errors, mean_nll, train_all, trained
+from students import Student, errors, mean_nll, on_validation, train_all, trained
 
 from attar.data import ArrayData
 from attar.evaluation import predict_logits
@@ -48,6 +50,8 @@ STEPS, VIEW_STEPS = 2_400, 4_700
 VIEWS = 8
 TEMPERATURES = (2.0, 4.0, 8.0)
 FOLDS = 3
+#: Seeds of a setting that is only tried.
+TRY_SEEDS = 3
 
 
 def ten(lab: Lab) -> record.Part:
@@ -91,6 +95,71 @@ def unlike(lab: Lab) -> record.Part:
         Student("hard", WIDTH, rows="train", steps=lab.steps(STEPS)),
     )
     return rows + more, figures | distilled
+
+
+@dataclass(frozen=True)
+class _Try:
+    """A setting in which ten networks may teach one.
+
+    Attributes:
+        words: What is different.
+        hard: How a member and the hard arm are trained.
+        distilled: How the distilled student differs from the hard arm.
+    """
+
+    words: str
+    hard: Student
+    distilled: dict[str, Any]
+
+
+def _tries() -> list[_Try]:
+    viewed = Student("hard", WIDTH, rows="train", views=VIEWS, steps=VIEW_STEPS)
+    many = viewed.changed(views=32, steps=2 * VIEW_STEPS)
+    return [
+        _Try("as above", viewed, {"temperature": 2.0}),
+        _Try("half of the loss on labels", viewed, {"temperature": 2.0, "alpha": 0.5}),
+        _Try("32 views, twice the steps", many, {"temperature": 4.0}),
+        _Try("32 views, of which 31 mixed", many.changed(view="shift mixup"), {"temperature": 2.0}),
+        _Try("32 views, of which 31 cut", many.changed(view="shift cutmix"), {"temperature": 4.0}),
+        _Try("30 units a layer", viewed.changed(width=30, steps=STEPS), {"temperature": 2.0}),
+        _Try(
+            "10,000 labels, the others unlabelled",
+            Student("hard", WIDTH, rows="labels 10000", steps=STEPS),
+            {"temperature": 2.0},
+        ),
+    ]
+
+
+def tries(lab: Lab) -> record.Part:
+    """Other settings, on validation: does the gain of ten like members survive in one of them?"""
+    rows, figures = [], {}
+    for number, one in enumerate(_tries()):
+        # The members of the settings that only change the student are those of ``viewed``.
+        views = min(one.hard.views, VIEWS)
+        steps = min(one.hard.steps, VIEW_STEPS)
+        member = one.hard.changed(views=views, view="shift", steps=lab.steps(steps))
+        seeds = range(100, 100 + min(MEMBERS, lab.seeds(MEMBERS)))
+        networks = [member.changed(seed=seed) for seed in seeds]
+        train_all(lab, networks)
+        members = [ModelTeacher(trained(lab, each), outputs="logits") for each in networks]
+        single = [on_validation(lab, each)[0] for each in networks]
+        teacher = EnsembleTeacher(members)
+        key = (
+            f"like-{member.width}-{member.rows.replace(' ', '-')}-v{views}-n{steps}-{len(members)}"
+        )
+        targets = lab.targets(teacher, key, one.hard.views, one.hard.view)
+        row: dict[str, Any] = {"setting": one.words, "single_errors": sum(single) / len(single)}
+        row["ensemble_errors"] = errors(_answers(lab, teacher, lab.validation), lab.validation)
+        hard = one.hard.changed(steps=lab.steps(one.hard.steps))
+        soft = hard.changed(arm="distilled", teacher=key, **one.distilled)
+        for name, student in {"hard": hard, "distilled": soft}.items():
+            each = [student.changed(seed=seed) for seed in range(lab.seeds(TRY_SEEDS))]
+            train_all(lab, each, targets)
+            found = [on_validation(lab, each_one, targets)[0] for each_one in each]
+            row |= spread(found, f"{name}_errors")
+        rows.append(row)
+        figures |= {f"{number}_{k}": float(v) for k, v in row.items() if k != "setting"}
+    return rows, figures
 
 
 def _boosted_trees(lab: Lab) -> Any:
@@ -169,7 +238,7 @@ def _distilled(lab: Lab, teacher: EnsembleTeacher, key: str, hard: Student) -> r
 
 def main() -> None:
     """All ensembles; what is trained already is read back."""
-    known = {"ten": ten, "viewed": viewed, "unlike": unlike}
+    known = {"ten": ten, "viewed": viewed, "unlike": unlike, "tries": tries}
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -20,12 +20,12 @@ from attar.export.weights import load_weights, save_weights
 from attar.files import write_text
 from attar.losses import Objective, hard, kl, pseudo, soft
 from attar.store import Store
-from attar.students import Family, Standardize, convnet, mlp
+from attar.students import Family, Standardize, mlp, plain_convnet
 from attar.teachers import StoredTeacher
 from attar.types import UNLABELLED, Teacher
 
 WEIGHTS, NOTE = "student.safetensors", "run.json"
-FAMILIES: dict[str, Family] = {"mlp": mlp, "convnet": convnet}
+FAMILIES: dict[str, Family] = {"mlp": mlp, "plain_convnet": plain_convnet}
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Student:
 
     Attributes:
         arm: ``"hard"``, ``"smoothed"``, ``"pseudo"`` or ``"distilled"``.
-        family: ``"mlp"`` or ``"convnet"``.
+        family: ``"mlp"`` or ``"plain_convnet"``.
         width: Its size.
         rows: What it learns from: ``"all"`` 60,000, ``"train"`` (without those kept for
             choices), ``"without 3"`` or ``"only 7 8"`` of these, ``"labels N"``.
@@ -131,12 +131,14 @@ def _few_labels(rows: ArrayData, count: int) -> ArrayData:
 def fresh(lab: Lab, student: Student) -> nn.Module:
     """It before it has learnt anything: the arms of a seed start from the same weights."""
     torch.manual_seed(student.seed)
-    return FAMILIES[student.family].model(
+    model = FAMILIES[student.family].model(
         student.width,
         input_shape=tuple(lab.train.inputs.shape[1:]),
         classes=len(lab.train.classes),
         scaler=Standardize.fit(lab.train.inputs),
     )
+    # Processors train convolutions up to twice as fast so.
+    return model.to(memory_format=torch.channels_last) if student.family != "mlp" else model
 
 
 def trained(
