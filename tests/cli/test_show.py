@@ -38,8 +38,21 @@ def test_a_log_gets_the_first_line_of_a_stage_and_then_one_in_ten_seconds():
         tell.tell("test", "Opening the test set")
     assert stream.getvalue().splitlines() == [
         "run 0 (0 of 1,000)",
-        "run 500 (500 of 1,000)",
+        "run 500 (500 of 1,000, 10 s left)",
         "Opening the test set",
+    ]
+
+
+def test_a_teacher_that_answers_is_told_of_with_rows_a_second_and_the_time_left():
+    (console, stream), clock = page(terminal=False), Clock()
+    with show.Reporter(console, clock=clock) as tell:
+        counter = tell.counter("label", "The teacher answers")
+        counter(3_000, 60_000)  # what was there before does not count as done in no time
+        clock.now = 20.0
+        counter(7_000, 60_000)
+    assert stream.getvalue().splitlines() == [
+        "The teacher answers (3,000 of 60,000)",
+        "The teacher answers (7,000 of 60,000, 200 rows/s, 4 min left)",
     ]
 
 

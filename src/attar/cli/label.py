@@ -6,7 +6,7 @@ import re
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -47,7 +47,9 @@ def label(
     max_kl: Annotated[
         float | None, typer.Option(help="What --top-k auto may lose, in nats: 0.001.")
     ] = None,
-    batch_size: Annotated[int, typer.Option(help="Rows of one question.", min=1)] = 256,
+    batch_size: Annotated[
+        str, typer.Option(help="Rows of one question; auto: what a short measurement finds.")
+    ] = "auto",
     name: Annotated[
         str | None,
         typer.Option(help="What the store calls this teacher, where several stand in it."),
@@ -69,6 +71,7 @@ def label(
         raise AttarError(f"attar label needs a --teacher: {TEACHER_FORMS}.")
     need("torch", extra="train", purpose="attar label")
     from attar import store
+    from attar.export.backend import BACKENDS
 
     reading = replace(recipe_of(words), label=label, size=size)
     rows = reading.read(data, "the data", labels=labels)
@@ -95,8 +98,9 @@ def label(
             sample=sample,
             temperatures=temperature or [1.0],
             max_kl=max_kl,
-            batch_size=batch_size,
+            batch_size=batch_size_of(batch_size),
             name=name,
+            backends=BACKENDS,
             progress=progress,
         )
     if made is None:
@@ -108,6 +112,15 @@ def label(
     elif done > first[1]:
         line += f", {(done - first[1]) / (time.perf_counter() - first[0]):,.0f} rows/s"
     show.console().print(line, soft_wrap=True)
+
+
+def batch_size_of(word: str) -> int | Literal["auto"]:
+    """A number of rows, or ``"auto"``."""
+    if word == "auto":
+        return "auto"
+    if not word.isdecimal() or int(word) < 1:
+        raise AttarError(f"--batch-size must be a number of rows, or auto. Got {word}.")
+    return int(word)
 
 
 def _share(word: str) -> tuple[int, int]:

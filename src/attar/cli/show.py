@@ -82,6 +82,7 @@ class Reporter:
         self._clock = clock
         self._stage: str | None = None
         self._last = 0.0
+        self._began, self._first = 0.0, 0
         self._bars: Progress | None = None
         self._bar: TaskID | None = None
         if self._console.is_terminal:
@@ -89,6 +90,7 @@ class Reporter:
                 TextColumn("{task.description}", markup=False),
                 BarColumn(),
                 MofNCompleteColumn(),
+                TextColumn("{task.fields[rate]}", markup=False),
                 TimeRemainingColumn(),
                 console=self._console,
             )
@@ -115,6 +117,8 @@ class Reporter:
         """The same, by its parts."""
         new = stage != self._stage
         self._stage = stage
+        if new:
+            self._began, self._first = self._clock(), done
         if self._bars is None:
             self._line(message, done, total, due=new or not total)
             return
@@ -122,8 +126,10 @@ class Reporter:
             self._bars.console.print(message)
             return
         if new or self._bar is None:
-            self._bar = self._bars.add_task(message, total=total)
-        self._bars.update(self._bar, description=message, completed=done, total=total)
+            self._bar = self._bars.add_task(message, total=total, rate="")
+        rate = self._rate(done)
+        words = f"{rate:,.0f} rows/s" if rate and stage == "label" else ""
+        self._bars.update(self._bar, description=message, completed=done, total=total, rate=words)
 
     def counter(self, stage: str, message: str) -> Callable[[int, int], None]:
         """A function of (done, total) that tells of this stage."""
@@ -133,7 +139,20 @@ class Reporter:
         now = self._clock()
         if due or now - self._last >= QUIET:
             self._last = now
-            self._console.print(f"{message} ({done:,} of {total:,})" if total else message)
+            words = f"{message} ({done:,} of {total:,}" if total else message
+            rate = self._rate(done)
+            if total and rate:
+                if self._stage == "label":
+                    words += f", {rate:,.0f} rows/s"
+                from attar.experiment.progress import duration  # loads torch, which is at work now
+
+                words += f", {duration((total - done) / rate)} left" if done < total else ""
+            self._console.print(words + ")" if total else words)
+
+    def _rate(self, done: int) -> float:
+        """What was done a second since this stage began; 0 where that is not known yet."""
+        seconds = self._clock() - self._began
+        return (done - self._first) / seconds if seconds > 0 and done > self._first else 0.0
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:

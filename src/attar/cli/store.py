@@ -10,6 +10,7 @@ import typer
 
 from attar.checks import AttarError, need
 from attar.cli.inputs import data_form
+from attar.cli.label import batch_size_of
 from attar.cli.options import Label, Labels, Size, Teachers, Trust
 from attar.cli.teachers import TeacherWord, as_one, recipe_of
 
@@ -53,8 +54,7 @@ def info(store: StoreWord) -> None:
     page.print(show.table(head, rows))
     for one in found:
         if one.about.asked:
-            said = ", ".join(f"{key} {value}" for key, value in one.about.asked.items())
-            page.print(f"{one.about.teacher.name}, pass: {said}", soft_wrap=True)
+            page.print(f"{one.about.teacher.name}: {_asked(one.about.asked)}", soft_wrap=True)
         if one.about.fidelity.get("kl"):
             page.print(f"{one.about.teacher.name}: {_lost(one.about.fidelity)}", soft_wrap=True)
 
@@ -92,7 +92,9 @@ def repair(
     labels: Labels = None,
     size: Size = None,
     folds: Annotated[int, typer.Option(help="As when it was labelled.")] = 0,
-    batch_size: Annotated[int, typer.Option(help="As when it was labelled.", min=1)] = 256,
+    batch_size: Annotated[
+        str, typer.Option(help="Rows of one question; auto: as when it was labelled.")
+    ] = "auto",
 ) -> None:
     """Ask the teacher again for the damaged rows, and for nothing else."""
     from attar.cli import show
@@ -102,11 +104,14 @@ def repair(
         raise AttarError("attar store repair needs both the data and the --teacher, or neither.")
     made = _store()
     if words:
+        from attar.export.backend import BACKENDS
+
         data_form(data, "the data")
         reading = replace(recipe_of(words), label=label, size=size)
         rows = reading.read(data, "the data", labels=labels)
         asked = as_one(words, trust or [], rows, folds=folds)
-        done = made.repair(store, asked, rows, batch_size=batch_size)
+        rows_at_once = batch_size_of(batch_size)
+        done = made.repair(store, asked, rows, batch_size=rows_at_once, backends=BACKENDS)
     else:
         done = made.repair(store)
     for one in done.mended:
@@ -152,6 +157,23 @@ def prune(
 
     gone = _store().prune(store, teachers=teacher or (), views=views, unfinished=unfinished)
     show.console().print(f"{_size(gone)} removed from {store}", soft_wrap=True)
+
+
+def _asked(said: Mapping[str, Any]) -> str:
+    """How the teacher was asked, and what else was tried."""
+    way, size, rates = said.get("way"), said.get("batch_size"), said.get("rows_per_second")
+    words = f"asked {way}, {size} rows at a time"
+    if not isinstance(rates, Mapping) or not rates:
+        return words
+    own, eager = (
+        rates.get(f"{way}, {size}"),
+        [rate for name, rate in rates.items() if str(name).startswith("eager, ")],
+    )
+    if isinstance(own, (int, float)) and eager:
+        words += f", {own:,.0f} rows/s; {len(rates)} settings measured"
+        if way != "eager":
+            words += f", as it is {max(eager):,.0f} rows/s at best"
+    return words
 
 
 def _lost(fidelity: Mapping[str, Any]) -> str:

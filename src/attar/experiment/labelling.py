@@ -13,6 +13,7 @@ from attar.checks import AttarError
 from attar.data import as_data
 from attar.evaluation import in_sample
 from attar.experiment.crossfit import Fit, cross_fit_networks
+from attar.export.backend import BACKENDS
 from attar.store import Store
 from attar.store import label as label_store
 from attar.teachers import CrossFitted, as_teacher, cross_fit
@@ -36,7 +37,7 @@ def label(
     temperatures: Sequence[float] = (1.0,),
     max_kl: float | None = None,
     seed: int = 0,
-    batch_size: int = 256,
+    batch_size: int | Literal["auto"] = "auto",
     name: str | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Store:
@@ -72,7 +73,11 @@ def label(
         temperatures: At which what is kept is to be used, where it is not all.
         max_kl: The bound of ``top_k="auto"``, in nats; 0.001 where nothing is said.
         seed: Of what ``sample`` draws.
-        batch_size: Rows the teacher is asked about at once.
+        batch_size: Rows the teacher is asked about at once. ``"auto"``: a pass of more than 20
+            seconds begins with a short measurement that chooses this number and, for a network,
+            the way of asking it (as it is, channels last, ONNX Runtime, compiled; bfloat16 only
+            with ``top_k="auto"``, within its bound); see :func:`attar.store.label`. What was found
+            stands in ``store.manifest["pass"]``.
         name: What the store calls this teacher: several of one kind can then stand in it, and
             ``store.teacher(name)`` is the part of one. Its own name where nothing is said.
         progress: Called with the inputs done and their total.
@@ -121,6 +126,7 @@ def label(
         seed=seed,
         batch_size=batch_size,
         name=name,
+        backends=BACKENDS,
         progress=progress,
     )
     if folds is None and sample is None:  # a few drawn classes do not tell how unsure it is

@@ -9,6 +9,7 @@ from attar.checks import AttarError, need
 from attar.engine.processes import Processes
 from attar.experiment.inputs import Splits
 from attar.experiment.progress import OnProgress, Progress
+from attar.export.backend import BACKENDS
 from attar.store import Store, label
 from attar.teachers import StoredTeacher, as_teacher, cross_fit
 from attar.types import VIEW, Data
@@ -58,8 +59,7 @@ def _label_all(teacher: Any, splits: Splits, folder: Path, tell: OnProgress) -> 
         def report(done: int, total: int, name: str = name) -> None:
             tell(Progress("label", f"The teacher answers the {name} rows", done, total))
 
-        # At 64 rows the activations of a network stay in a processor's caches.
-        stores[name] = label(teacher, data, folder / name, batch_size=64, progress=report)
+        stores[name] = label(teacher, data, folder / name, backends=BACKENDS, progress=report)
     return stores
 
 

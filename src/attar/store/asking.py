@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
-from typing import Any
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -12,6 +15,7 @@ from torch import Tensor
 
 from attar.checks import AttarError, check_finite, check_logits
 from attar.store.description import Inputs, Source
+from attar.store.pace import AS_IT_IS, BATCH_SIZE, FIRST_SIZES, Pace, find_pace
 from attar.store.writer import batches
 from attar.types import VIEW, Data, SparseTargets, Teacher, dense_logits
 
@@ -29,8 +33,9 @@ class Asker:
     Args:
         teacher: Anything callable with a batch.
         data: The rows.
-        batch_size: Rows of one question.
+        batch_size: Rows of one question; ``"auto"``: what a layer remembers, or is measured.
         name: What a store calls the teacher; None for its own name.
+        backends: Further ways of asking a network, by name (:meth:`ModelTeacher.ways`).
 
     Raises:
         AttarError: If there are no rows, their numbers are not all different, or the name is
@@ -38,7 +43,13 @@ class Asker:
     """
 
     def __init__(
-        self, teacher: Teacher, data: Data, *, batch_size: int, name: str | None = None
+        self,
+        teacher: Teacher,
+        data: Data,
+        *,
+        batch_size: int | Literal["auto"],
+        name: str | None = None,
+        backends: Mapping[str, Any] | None = None,
     ) -> None:
         if not len(data):
             raise AttarError("label: the data has no rows.")
@@ -47,7 +58,10 @@ class Asker:
         self.teacher = teacher
         self.name = name
         self.data = data
-        self.batch_size = batch_size
+        self.fixed = batch_size != "auto"
+        self.batch_size = BATCH_SIZE if batch_size == "auto" else int(batch_size)
+        self._backends = backends or {}
+        self._voice = teacher
         self.columns: int | None = len(data.classes) or None
         rows: NDArray[np.int64] = data.rows.cpu().numpy()
         self._order: NDArray[np.int64] | None = None
@@ -67,9 +81,49 @@ class Asker:
         self.rows = rows
         self._kept: dict[tuple[int, int, int], tuple[Tensor, Tensor]] = {}
 
+    def find_pace(self, max_kl: float | None, temperatures: Sequence[float]) -> Pace:
+        """How the teacher is best asked; measured where it has ways and the pass is a long one.
+
+        A teacher without ``ways()`` is asked no question more than it must: an answer may cost
+        money, or change the next one.
+        """
+        ways = getattr(self.teacher, "ways", None)
+        if self.fixed or not callable(ways):
+            return Pace(batch_size=self.batch_size)
+        rows = len(self.rows)
+        batch = functools.cache(lambda size: self.data.batch(self._indices(torch.arange(size)), 0))
+        found = ways(batch(min(rows, FIRST_SIZES[0])), self._backends)
+        if not found:  # an ensemble with a function in it
+            return Pace(batch_size=self.batch_size)
+        return find_pace(
+            found,
+            batch,
+            rows=rows,
+            total=rows * self.data.view_count,
+            max_kl=max_kl,
+            temperatures=temperatures,
+        )
+
+    def keep(self, pace: Pace) -> None:
+        """Ask in this way from now on; a number that was given stays."""
+        if not self.fixed:
+            self.batch_size = pace.batch_size
+        if pace.way == AS_IT_IS or self.fixed:
+            return
+        rows = torch.arange(min(len(self.rows), FIRST_SIZES[0]))
+        ways = getattr(self.teacher, "ways", None)
+        if callable(ways):
+            way = ways(self.data.batch(self._indices(rows), 0), self._backends).get(pace.way)
+            # What another machine lacks is asked as it is: the last bits differ, no more.
+            with suppress(Exception):
+                self._voice = self.teacher if way is None else way.make()
+
     def first(self) -> tuple[Tensor, Tensor]:
-        """The first batch of all, whose answer is kept until it is asked for in its turn."""
-        key = (0, 0, min(self.batch_size, len(self.rows)))
+        """The first rows, whose answer is kept until it is asked for in its turn.
+
+        They are the same ones whatever the batch size.
+        """
+        key = (0, 0, min(self.batch_size if self.fixed else BATCH_SIZE, len(self.rows)))
         if key not in self._kept:
             self._kept[key] = self._ask(torch.arange(0, key[2]), 0)
         return self._kept[key]
@@ -97,8 +151,11 @@ class Asker:
             said = [self._ask(some, 0) for some in torch.split(places, self.batch_size)]
         return torch.cat([logits for logits, _ in said]), torch.cat([ids for _, ids in said])
 
+    def _indices(self, places: Tensor) -> Tensor:
+        return places if self._order is None else torch.from_numpy(self._order[places.numpy()])
+
     def _ask(self, places: Tensor, view: int) -> tuple[Tensor, Tensor]:
-        indices = places if self._order is None else torch.from_numpy(self._order[places.numpy()])
+        indices = self._indices(places)
         expected = torch.from_numpy(self.rows[places.numpy()]) + view * VIEW
         batch = self.data.batch(indices, view)
         if not torch.equal(batch.ids.cpu(), expected):
@@ -107,7 +164,7 @@ class Asker:
                 f"for. Asked for id {int(expected[0])} first, got {batch.ids[:1].tolist()}."
             )
         with torch.no_grad():
-            outputs = self.teacher(batch)
+            outputs = self._voice(batch)
         logits = getattr(outputs, "logits", None)
         if isinstance(logits, SparseTargets):
             logits = dense_logits("label", outputs)

@@ -13,6 +13,7 @@ from attar.store import folder, layout, rows
 from attar.store.asking import Asker
 from attar.store.description import Description, Inputs, Source, numbered
 from attar.store.encodings import Encoding
+from attar.store.pace import Pace
 from attar.store.places import Place
 from attar.store.wish import Wish
 
@@ -37,6 +38,8 @@ def claim_layer(place: Place, asker: Asker, wish: Wish) -> Description:
         classes = tuple(asker.data.classes) or None
         refuse_contradiction(place, others, source, inputs, classes, asker.rows)
         there = _begin(place, asker, wish, source, inputs)
+    # What the layer says, also where another process began it at the same moment.
+    asker.keep(Pace.from_json(there.asked) or Pace())
     refuse_another(place, there, wish, inputs)
     if there.data.views <= 1 and inputs.transforms and not there.data.transforms:
         data = dataclasses.replace(there.data, transforms=inputs.transforms)
@@ -49,6 +52,8 @@ def _begin(place: Place, asker: Asker, wish: Wish, source: Source, inputs: Input
         asker.first()
         source = dataclasses.replace(source, outputs=asker.outputs())
     assert asker.columns is not None  # the first answer has told
+    pace = asker.find_pace(wish.pass_kl(), wish.temperatures)
+    asker.keep(pace)
     encoding, fidelity = wish.choose(asker.columns, asker.sample)
     about = Description(
         teacher=source,
@@ -56,6 +61,7 @@ def _begin(place: Place, asker: Asker, wish: Wish, source: Source, inputs: Input
         classes=tuple(asker.data.classes) or numbered(asker.columns),
         encoding=encoding,
         created_with=f"attar {__version__}",
+        asked=pace.to_json(),
         fidelity=fidelity,
     )
     return folder.write_description(place, about, new=True)

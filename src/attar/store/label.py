@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from attar.checks import AttarError, check_number
 from attar.store import folder, layout, rows
@@ -31,8 +31,9 @@ def label(
     temperatures: Sequence[float] = (1.0,),
     max_kl: float | None = None,
     seed: int = 0,
-    batch_size: int = 256,
+    batch_size: int | Literal["auto"] = "auto",
     name: str | None = None,
+    backends: Mapping[str, Any] | None = None,
     progress: Progress | None = None,
 ) -> Store:
     """Ask the teacher about every view of every row and keep its logits in a folder.
@@ -66,10 +67,17 @@ def label(
             softmax and the stored one that is allowed at any of the temperatures; 0.001 where
             nothing is said.
         seed: What ``sample`` draws follows from it and from the input's id.
-        batch_size: How many inputs the teacher is asked about at once. Another one may be used
-            when resuming; the last bits of the logits may then differ.
+        batch_size: How many inputs the teacher is asked about at once. ``"auto"``: where the pass
+            takes longer than 20 seconds and the teacher is a network, an estimator or a file, a
+            short measurement chooses this number and the way of asking a network (as it is,
+            channels last, ONNX Runtime, compiled; in bfloat16 only with ``top_k="auto"``, where it
+            may take a tenth of ``max_kl``), and ``manifest["pass"]`` keeps what was found; else
+            256. A function, an API say, is asked no question more. A pass that goes on does so
+            at its old pace; with another number the last bits of the logits may differ.
         name: What the store calls this teacher, so that several of one kind can stand in it; the
             teacher's own name where nothing is said. What was begun keeps its first name.
+        backends: Further ways of asking a network, by name: ``make(module, inputs)`` gives a
+            function from inputs to logits. :func:`attar.label` adds ONNX Runtime.
         progress: Called after each batch with the inputs done so far and their total.
 
     Returns:
@@ -100,6 +108,7 @@ def label(
         seed=seed,
         batch_size=batch_size,
         name=name,
+        backends=backends,
         progress=progress,
     )
     if store is None:
@@ -122,8 +131,9 @@ def label_shard(
     temperatures: Sequence[float] = (1.0,),
     max_kl: float | None = None,
     seed: int = 0,
-    batch_size: int = 256,
+    batch_size: int | Literal["auto"] = "auto",
     name: str | None = None,
+    backends: Mapping[str, Any] | None = None,
     progress: Progress | None = None,
 ) -> Store | None:
     """Ask the teacher about one share of the inputs, beside other processes that ask for theirs.
@@ -145,14 +155,16 @@ def label_shard(
         temperatures: See ``dtype``.
         max_kl: See ``dtype``.
         seed: See ``dtype``.
-        batch_size: As in :func:`label`; so is ``name``.
+        batch_size: As in :func:`label`; so are ``name`` and ``backends``.
         name: See ``batch_size``.
+        backends: See ``batch_size``.
         progress: Called after each batch with the inputs of this share done, and their total.
 
     Returns:
         The store, opened; None while other shares are still to come.
     """
-    check_number("label", "batch_size", batch_size, low=1, whole=True)
+    if batch_size != "auto":
+        check_number("label", "batch_size", batch_size, low=1, whole=True)
     index, count = shard
     check_number("label", "shard", count, low=1, whole=True)
     check_number("label", "shard", index, low=0, high=count - 1, whole=True)
@@ -160,7 +172,7 @@ def label_shard(
     wish.check()
     place = place_of(path)
     folder.claim(place)
-    asker = Asker(teacher, data, batch_size=batch_size, name=name)
+    asker = Asker(teacher, data, batch_size=batch_size, name=name, backends=backends)
     about = claim_layer(place, asker, wish)
     writer = LayerWriter(place, about)
     if about.data.views < data.view_count:

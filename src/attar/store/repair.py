@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,7 @@ from attar.store.asking import Asker
 from attar.store.description import Description
 from attar.store.layer import Damage
 from attar.store.layout import Span
+from attar.store.pace import Pace
 from attar.store.places import Place, place_of
 from attar.types import Data, Teacher
 
@@ -59,19 +61,21 @@ def repair(
     teacher: Teacher | None = None,
     data: Data | None = None,
     *,
-    batch_size: int = 256,
+    batch_size: int | Literal["auto"] = "auto",
+    backends: Mapping[str, Any] | None = None,
 ) -> Repaired:
     """Mend a store: descriptions from their copies, blocks by asking for their rows again.
 
     The teacher is asked about the batches that the damaged rows stood in, and about nothing
-    else. With the batch size of the first labelling, a deterministic teacher gives the same
-    bytes.
+    else. Asked as at the first labelling, which ``"auto"`` does, a deterministic teacher gives
+    the same bytes.
 
     Args:
         path: A store, to which nobody writes meanwhile.
         teacher: The one whose answers are to be mended; None to mend descriptions alone.
         data: What it was asked about then.
-        batch_size: Rows of one question.
+        batch_size: Rows of one question; ``"auto"``: as many as at the first labelling.
+        backends: As in :func:`attar.store.label`.
 
     Returns:
         What was mended, and what is left: the answers of other teachers, or about other data.
@@ -80,11 +84,12 @@ def repair(
         AttarError: If it is no store, a description and its copy are both damaged, or this
             teacher was not asked about this data.
     """
-    check_number("repair", "batch_size", batch_size, low=1, whole=True)
+    if batch_size != "auto":
+        check_number("repair", "batch_size", batch_size, low=1, whole=True)
     place = place_of(path)
     mended = _mend_texts(place)
     if teacher is not None and data is not None:
-        asker = Asker(teacher, data, batch_size=batch_size)
+        asker = Asker(teacher, data, batch_size=batch_size, backends=backends)
         name = layout.layer_name(asker.source().fingerprint, asker.inputs().fingerprint)
         about = next((some for some in folder.descriptions(place) if some.name == name), None)
         if about is None:
@@ -97,6 +102,7 @@ def repair(
                 f"repair: {place.address} holds {about.data.views} views of this data. Got "
                 f"{data.view_count}: give as many views, made in the same way."
             )
+        asker.keep(Pace.from_json(about.asked) or Pace())
         mended += _mend_rows(place, about, asker)
         for span in about.geometry.spans(range(about.data.views)):
             mended += _mend_blocks(place, about, span, asker)

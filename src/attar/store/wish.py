@@ -17,6 +17,8 @@ from attar.targets import check_temperatures
 
 #: The divergence that ``top_k="auto"`` allows where nothing is said, in nats.
 MAX_KL = 1e-3
+#: The share of it that the teacher's own rounding may take.
+PASS_SHARE = 0.1
 
 
 @dataclass(frozen=True)
@@ -74,6 +76,12 @@ class Wish:
             check_number("label", "sample", self.sample, low=1, whole=True)
             if self.dtype is not None:
                 raise AttarError("label: sample= keeps no logits, so dtype= would be ignored.")
+
+    def pass_kl(self) -> float | None:
+        """What may be lost by how the teacher is asked, of what may be lost in all, nats."""
+        if self.top_k != "auto":
+            return None
+        return PASS_SHARE * (MAX_KL if self.max_kl is None else self.max_kl)
 
     def choose(
         self, classes: int, sample: Callable[[], tuple[Tensor, Tensor]]

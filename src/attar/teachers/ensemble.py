@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from attar.checks import AttarError
+from attar.store.pace import Way
 from attar.teachers.combine import mean_log_probability, mean_logit, mean_probability
 from attar.teachers.protocol import NamedTeacher, select
 from attar.types import VIEW, Batch, Outputs, dense_logits
@@ -180,6 +182,31 @@ class EnsembleTeacher:
             probe = getattr(member, "probe", None)
             if callable(probe):
                 probe(batch)
+
+    def ways(self, example: Batch, backends: Mapping[str, Any] = {}) -> dict[str, Way]:
+        """The ways in which every member can be asked; none where one cannot be asked for nothing.
+
+        Args:
+            example: A few rows.
+            backends: As in :meth:`ModelTeacher.ways`.
+        """
+        each = []
+        for member in self.members:
+            ways = getattr(member, "ways", None)
+            if not callable(ways):
+                return {}
+            each.append(ways(example, backends))
+        shared = [name for name in each[0] if all(name in ways for ways in each)]
+        return {name: self._in_way([ways[name] for ways in each]) for name in shared}
+
+    def _in_way(self, ways: Sequence[Way]) -> Way:
+        def make() -> EnsembleTeacher:
+            other = copy.copy(self)
+            other.members = tuple(way.make() for way in ways)  # type: ignore[misc]
+            return other
+
+        exact = all(way.exact for way in ways)
+        return Way(make, exact=exact, slow_start=any(way.slow_start for way in ways))
 
     def fingerprint(self) -> str:
         """The hash of the members' fingerprints, the weights and the way of combining."""

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from attar.checks import AttarError, need
+from attar.store.pace import AS_IT_IS, Way
 from attar.teachers.fitted import fitted_state
 from attar.teachers.outputs import OutputKind
 from attar.teachers.protocol import answer_tensor, to_numpy
@@ -110,6 +111,10 @@ class EstimatorTeacher:
         whole = answer.new_zeros(len(answer), self._class_count)
         whole[:, self._places] = answer
         return Outputs(self._kind(whole, ids=batch.ids).to(batch.ids.device))
+
+    def ways(self, example: Batch, backends: Mapping[str, Any] = {}) -> dict[str, Way]:
+        """One: how many rows it is asked about at a time is all that there is to choose."""
+        return {AS_IT_IS: Way(lambda: self)}
 
     def fingerprint(self) -> str:
         """The hash of the estimator's type, parameters and all that it learned."""

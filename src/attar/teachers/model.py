@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from attar.checks import check_logits
+from attar.store.pace import AS_IT_IS, Way
 from attar.teachers import outputs as kinds
 from attar.types import Batch, Outputs, ask, dense_logits
+
+#: ``(module, inputs)`` -> a function from inputs to logits.
+Backend = Callable[[nn.Module, Any], Callable[[Any], Any]]
 
 
 class ModelTeacher:
@@ -47,6 +52,7 @@ class ModelTeacher:
     ) -> None:
         self.name = name or type(module).__name__
         self._module = module
+        self._run: Callable[[Any], Outputs] | None = None
         self._kind = kinds.OutputKind(outputs, owner=f"the teacher {self.name!r}", floor=floor)
 
     @property
@@ -80,11 +86,38 @@ class ModelTeacher:
         with torch.no_grad():
             like = next(_tensors(module), None)
             inputs = _moved(batch.inputs, like)
-            said = ask(module, inputs)
+            said = ask(module, inputs) if self._run is None else self._run(inputs)
             answer = dense_logits(self._kind.owner, said)
             check_logits(self._kind.owner, "the module's answer", answer, rows=len(batch))
             logits = self._kind(answer, ids=batch.ids).to(batch.ids.device)
             return Outputs(logits, {k: v.to(batch.ids.device) for k, v in said.features.items()})
+
+    def ways(self, example: Batch, backends: Mapping[str, Backend] = {}) -> dict[str, Way]:
+        """The ways in which it can be asked; :func:`attar.label` measures which one is fastest.
+
+        Args:
+            example: A few rows.
+            backends: Others, by name: ``make(module, inputs)`` gives a function from inputs to
+                logits.
+        """
+        module = self._module
+        found = {AS_IT_IS: Way(lambda: self)}
+        if _convolves(module, example.inputs):
+            found["channels_last"] = Way(lambda: self._through(_channels_last(module)))
+            found["bfloat16, channels_last"] = Way(
+                lambda: self._through(_in_bfloat16(_channels_last(module), module)), exact=False
+            )
+        found["bfloat16"] = Way(lambda: self._through(_in_bfloat16(module, module)), exact=False)
+        for name, make in backends.items():
+            found[name] = Way(lambda make=make: self._through(make(module, example.inputs)))  # type: ignore[misc]
+        found["compiled"] = Way(lambda: self._through(_compiled(module)), slow_start=True)
+        return found
+
+    def _through(self, run: Callable[[Any], Any]) -> ModelTeacher:
+        """The same teacher, its answers computed by a function of the inputs."""
+        other = copy.copy(self)  # with the same memory of what the answers are
+        other._run = lambda inputs: ask(run, inputs)
+        return other
 
     def fingerprint(self) -> str:
         """The hash of architecture (class and ``repr``), weights and buffers."""
@@ -104,6 +137,35 @@ class ModelTeacher:
             else:
                 digest.update(repr(value).encode())
         return digest.hexdigest()
+
+
+def _convolves(module: nn.Module, inputs: Any) -> bool:
+    """Whether the order of channels in memory can matter."""
+    images = isinstance(inputs, Tensor) and inputs.ndim == 4
+    return images and any(isinstance(part, nn.Conv2d) for part in module.modules())
+
+
+def _channels_last(module: nn.Module) -> nn.Module:
+    """A copy that computes with the channels innermost: the user's module stays as it is."""
+    return copy.deepcopy(module).eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+
+
+def _in_bfloat16(run: Callable[[Any], Any], module: nn.Module) -> Callable[[Any], Any]:
+    """Matrix products and convolutions in bfloat16, sums and what is sensitive in float32."""
+    like = next(_tensors(module), None)
+    device = "cpu" if like is None else like.device.type
+
+    def cast(*inputs: Any, **named: Any) -> Any:
+        with torch.autocast(device, torch.bfloat16):
+            said = ask(run, named or inputs[0])
+        return Outputs(dense_logits("bfloat16", said).float(), said.features)
+
+    return cast
+
+
+def _compiled(module: nn.Module) -> Callable[[Any], Any]:
+    compiled: Callable[[Any], Any] = torch.compile(module, dynamic=False)
+    return compiled
 
 
 def _tensors(module: nn.Module) -> Iterator[Tensor]:

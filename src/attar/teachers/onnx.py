@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from attar.checks import AttarError, need
+from attar.store.pace import AS_IT_IS, Way
 from attar.teachers.outputs import OutputKind
 from attar.teachers.outputs import Outputs as Kind
 from attar.teachers.protocol import answer_tensor, to_numpy
@@ -87,6 +88,10 @@ class OnnxTeacher:
         feed = self._feed(batch.inputs)
         answer = answer_tensor(self._owner, self._run(feed, len(batch)), rows=len(batch))
         return Outputs(self._kind(answer, ids=batch.ids).to(batch.ids.device))
+
+    def ways(self, example: Batch, backends: Mapping[str, Any] = {}) -> dict[str, Way]:
+        """One: how many rows it is asked about at a time is all that there is to choose."""
+        return {AS_IT_IS: Way(lambda: self)}
 
     def fingerprint(self) -> str:
         """The hash of the file's bytes, and of the weights kept beside it."""
