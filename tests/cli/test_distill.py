@@ -238,8 +238,8 @@ BAD = {
     "unknown form": (["--train", "forest.skops"], ["--train must be", ".parquet", "idx", ".npz"]),
     "missing column": (["--label", "kind"], ["has no column 'kind'", "species"]),
     "unknown student": (
-        ["--student", "tree"],
-        ["convnet, mlp, plain_convnet", "module:function", "Got tree"],
+        ["--student", "birch"],
+        ["convnet, mlp, plain_convnet", "module:function", "Got birch"],
     ),
     "missing object": (["--student", "json:tiny"], ["json has no tiny"]),
     "unknown teacher": (["--teacher", "x.pkl"], ["--teacher must be", ".onnx", ".skops", "x.pkl"]),
@@ -280,7 +280,9 @@ def test_what_is_wrong_is_said_in_one_line(files, case, monkeypatch, tmp_path):
     code, out, err = attar("distill", *base, *words, "--out", tmp_path / "out")
     assert code == 2
     assert out == ""
-    assert len(err.splitlines()) == 1
-    assert err.startswith("attar: ")
+    # The columns of a table, two spaces in, may have been shown before.
+    said = [line for line in err.splitlines() if not line.startswith("  ")]
+    assert len(said) == 1
+    assert said[0].startswith("attar: ")
     assert all(part in err for part in parts), err
     assert not (tmp_path / "out" / "result.json").exists()

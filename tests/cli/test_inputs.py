@@ -103,9 +103,10 @@ def test_what_are_no_seeds(text):
 
 
 def test_the_families_named_here_are_those_that_there_are():
-    from attar.students import FAMILIES
+    from attar.students import FAMILIES, TABLES
 
     assert sorted(words.STUDENTS) == sorted(FAMILIES)
+    assert sorted(words.TABLES) == sorted(TABLES)
 
 
 def test_an_object_is_found_in_the_current_directory_and_inside_of_another(tmp_path, monkeypatch):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -32,6 +32,10 @@ from attar.cli.words import check_student, choices, load_object, seeds_of
 
 #: How many times smaller than a teacher's smallest member a student is, unless it is said.
 _SHRINK = 10.0
+#: The size of a student whose teacher is a stack of trees.
+_PARAMETERS = 20_000
+#: Of one class a row, or of numbers.
+Task = Literal["multiclass", "regression"]
 
 
 def distill(
@@ -74,6 +78,10 @@ def distill(
         ),
     ] = False,
     track: Track = None,
+    task: Annotated[
+        Task,
+        typer.Option(help="What --label names: a class, or a number.", rich_help_panel=DATA),
+    ] = "multiclass",
     teacher: Teachers = None,
     trust: Trust = None,
     folds: Annotated[
@@ -105,8 +113,8 @@ def distill(
     student: Annotated[
         str | None,
         typer.Option(
-            help="mlp, convnet, plain_convnet, or module:function; by default convnet for images, "
-            "else mlp.",
+            help="mlp, tree or boosted for tables, convnet, plain_convnet or resnet for images, or "
+            "module:function; by default convnet for images, else mlp.",
             rich_help_panel=STUDENT,
         ),
     ] = None,
@@ -163,16 +171,18 @@ def distill(
 ) -> None:
     """Distil a teacher into a small student, and find out whether the teacher helped.
 
-    Without --teacher, Attar trains a big ensemble of networks first.
+    Without --teacher, Attar trains a big ensemble of networks first (of a regression, a stack
+    of trees).
     """
     from attar.cli import show
 
     files = RunFiles(train, labels, validation, test, transfer)
-    files.check(label)
+    files.check(label, task)
     check_free(out, resume=resume)
     check_bundle(bundle)
     seen = views_of(shift, views)
-    words = [TeacherWord.of(word) for word in teacher or ()]
+    named = list(teacher or (["boosted-stack"] if task == "regression" else []))
+    words = [TeacherWord.of(word) for word in named]
     if student is not None:
         check_student(student)
     _not_both("parameters", parameters, "shrink", shrink)
@@ -196,19 +206,25 @@ def distill(
     from attar.experiment.tracking import check_trackers
 
     check_trackers(track)
-    reading = replace(recipe_of(words), label=label, size=size)
+    reading = replace(recipe_of(words), label=label, size=size, task=task)
     splits, given = files.read(reading, seen)
     pictures = image_size(given) is not None
     chosen = student or ("convnet" if pictures else "mlp")
     own = _student(chosen)
     if parameters is None and shrink is None and _is_family(chosen):
-        shrink = _SHRINK
+        if any(word.form == "recipe" for word in words):  # trees have no parameters to shrink
+            parameters = _PARAMETERS
+        else:
+            shrink = _SHRINK
     with show.Reporter() as reporter:
+        for line in show.columns_in_words(given.columns):
+            reporter.tell("columns", line)
         if words:
-            loaded = load_all(words, trust or [], given)
-            # An estimator alone is cross-fitted by `distill` itself.
-            alone = len(loaded) == 1
-            asked = loaded[0] if alone else [out_of_fold(t, splits.train, folds) for t in loaded]
+            loaded = load_all(words, trust or [], given, task=task)
+            # An estimator alone, or of values, is cross-fitted by `distill` itself.
+            if task == "multiclass" and len(loaded) > 1:
+                loaded = [out_of_fold(one, splits.train, folds) for one in loaded]
+            asked = loaded[0] if len(loaded) == 1 else loaded
         else:
             family = "plain_convnet" if pictures else "mlp"
             recipe = Recipe(family, teacher_width or WIDTH[family], members, teacher_steps)
@@ -231,6 +247,7 @@ def distill(
             calibrate=calibrate,
             track=track,
             progress=reporter,
+            task=task,
             **numbers,
         )
     if bundle is not None:
@@ -249,6 +266,6 @@ def _is_family(word: str) -> bool:
 
 
 def _student(word: str) -> Any:
-    from attar.students import FAMILIES
+    from attar.students import family_named
 
-    return FAMILIES[word] if _is_family(word) else load_object(word, "--student")
+    return family_named(word) if _is_family(word) else load_object(word, "--student")

@@ -58,12 +58,14 @@ class Reading:
         size: The side, or height and width, to which images of a folder are brought.
         classes: The names of the classes in their order.
         columns: The recipe of a table's columns.
+        task: What the labels are: ``"multiclass"``, or ``"regression"`` for numbers.
     """
 
     label: str | None = None
     size: int | tuple[int, int] | None = None
     classes: tuple[str, ...] | None = None
     columns: Any = None
+    task: str = "multiclass"
 
     def read(self, word: str, what: str, *, labels: str | None = None) -> ArrayData:
         """The data that a word names.
@@ -84,15 +86,17 @@ class Reading:
         if form == "images":
             return data.images(word, size=self.size, classes=self.classes)
         if form == "table":
-            return data.table(word, label=self.label, classes=self.classes, columns=self.columns)
+            return data.table(
+                word, label=self.label, classes=self.classes, columns=self.columns, task=self.task
+            )
         if form == "idx":
             return data.idx(word, labels or _labels_beside(word), classes=self.classes)
-        return _arrays(Path(word), self.classes)
+        return _arrays(Path(word), self.classes, self.task)
 
     def like(self, data: ArrayData) -> Reading:
         """How every further file is read once the training data is there."""
         size = image_size(data) or self.size
-        return Reading(self.label, size, data.classes or self.classes, data.columns)
+        return Reading(self.label, size, data.classes or self.classes, data.columns, self.task)
 
 
 def views_of(shift: int | None, count: int | None) -> Views | None:
@@ -124,7 +128,7 @@ def _labels_beside(word: str) -> str | None:
     return str(beside) if beside != path and beside.exists() else None
 
 
-def _arrays(path: Path, classes: tuple[str, ...] | None) -> ArrayData:
+def _arrays(path: Path, classes: tuple[str, ...] | None, task: str) -> ArrayData:
     import numpy as np
 
     from attar.data import ArrayData, as_data
@@ -132,7 +136,7 @@ def _arrays(path: Path, classes: tuple[str, ...] | None) -> ArrayData:
     inputs = load_array(path, "X")
     with np.load(path, allow_pickle=False) as stored:
         labels = stored["y"] if "y" in stored.files else None
-    data = as_data((inputs, labels), classes=classes)
+    data = as_data((inputs, labels), classes=classes, task=task)
     assert isinstance(data, ArrayData)
     return data
 
@@ -173,12 +177,14 @@ class RunFiles:
         found = {"validation": self.validation, "test": self.test, "transfer": self.transfer}
         return {name: word for name, word in found.items() if word is not None}
 
-    def check(self, label: str | None) -> None:
+    def check(self, label: str | None, task: str = "multiclass") -> None:
         """Find what is wrong with the words before anything is read."""
         forms = {name: data_form(w, f"--{name}") for name, w in self.further.items()}
         form = data_form(self.train, "--train")
+        if task != "multiclass" and form not in ("table", "arrays"):
+            raise AttarError(f"--task {task} needs a table or an .npz file. Got {self.train}.")
         if form == "table" and label is None:
-            raise AttarError("a table needs --label COLUMN, the column that names the class.")
+            raise AttarError("a table needs --label COLUMN, the column that is learnt.")
         for name, other in forms.items():
             if other != form:
                 raise AttarError(
@@ -211,6 +217,10 @@ class RunFiles:
             parts[name] = renumbered(part, first)
             first += len(part)
         splits = make_splits(
-            train, parts.get("validation"), parts.get("test"), parts.get("transfer")
+            train,
+            parts.get("validation"),
+            parts.get("test"),
+            parts.get("transfer"),
+            task=reading.task,
         )
         return splits, train

@@ -18,7 +18,7 @@ DataWord = Annotated[
 ]
 Label = Annotated[
     str | None,
-    typer.Option(help="The column of a table that names the class.", rich_help_panel=DATA),
+    typer.Option(help="The column of a table that is to be predicted.", rich_help_panel=DATA),
 ]
 Labels = Annotated[
     str | None,
@@ -34,8 +34,8 @@ Teachers = Annotated[
     list[str] | None,
     typer.Option(
         "--teacher",
-        help="An .onnx or .skops file, a store, a run folder, or module:object; "
-        "several are an ensemble.",
+        help="An .onnx or .skops file, a store, a run folder, module:object, or boosted-stack "
+        "(for tables, fitted here); several are an ensemble.",
         rich_help_panel=TEACHER,
     ),
 ]

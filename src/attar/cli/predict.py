@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 #: Rows of one call: bounds the memory, nothing else.
 _CHUNK = 4096
@@ -24,7 +21,7 @@ def predict(
     ] = None,
     rows: Annotated[int, typer.Option(help="How many rows to print.", min=1)] = 10,
 ) -> None:
-    """Predict the class of rows, with its probability. Needs no torch."""
+    """Predict the class of rows, with its probability, or their values. Needs no torch."""
     from attar.cli import files, show
     from attar.export import runtime
 
@@ -32,37 +29,47 @@ def predict(
     found = files.read_rows(data)
     if student.columns is None:
         found = files.as_numbers(data, found)
-    names, probabilities = _answers(student, found)
+    head, lines = _answers(student, found, digits=4 if out is None else 6)
     if out is not None:
-        _write(out, names, probabilities)
-        show.console().print(f"{len(names):,} predictions written to {out}", soft_wrap=True)
+        _write(out, head, lines)
+        show.console().print(f"{len(lines):,} predictions written to {out}", soft_wrap=True)
         return
-    first = [
-        [str(row), names[row], f"{probabilities[row]:.4f}"] for row in range(min(rows, len(names)))
-    ]
-    show.console().print(show.table(["row", "class", "probability"], first))
-    if len(names) > len(first):
+    first = [[str(row), *line] for row, line in enumerate(lines[:rows])]
+    show.console().print(show.table(["row", *head], first))
+    if len(lines) > len(first):
         show.console().print(
-            f"{len(first):,} of {len(names):,} rows; --out predictions.csv writes all of them."
+            f"{len(first):,} of {len(lines):,} rows; --out predictions.csv writes all of them."
         )
 
 
-def _answers(student: Any, rows: Any) -> tuple[list[str], NDArray[Any]]:
-    """The class of each row and its probability ``[N]``."""
-    import numpy as np
+def _answers(student: Any, rows: Any, *, digits: int) -> tuple[list[str], list[list[str]]]:
+    """The heads of what is said of a row, and it, row by row.
 
+    A class and its probability, with so many digits; of several labels the probability of each;
+    or values.
+    """
     from attar.cli import files
 
-    names: list[str] = []
-    probabilities = []
+    head = ["class", "probability"] if student.task == "multiclass" else list(student.classes)
+    lines: list[list[str]] = []
     for start in range(0, max(1, files.count_rows(rows)), _CHUNK):
-        answer = student.predict_proba(files.some_rows(rows, start, start + _CHUNK))
-        names += [student.classes[place] for place in answer.argmax(axis=1)]
-        probabilities.append(answer.max(axis=1))
-    return names, np.concatenate(probabilities)
+        part = files.some_rows(rows, start, start + _CHUNK)
+        if student.task == "regression":
+            lines += [[f"{value:.7g}" for value in row] for row in student.values(part)]
+            continue
+        answer = student.predict_proba(part)
+        if student.task == "multilabel":
+            lines += [[f"{value:.{digits}f}" for value in row] for row in answer]
+            continue
+        best = answer.argmax(axis=1)
+        lines += [
+            [student.classes[place], f"{answer[row, place]:.{digits}f}"]
+            for row, place in enumerate(best)
+        ]
+    return head, lines
 
 
-def _write(path: Path, names: list[str], probabilities: NDArray[Any]) -> None:
+def _write(path: Path, head: list[str], lines: list[list[str]]) -> None:
     import csv
     import io
 
@@ -70,7 +77,7 @@ def _write(path: Path, names: list[str], probabilities: NDArray[Any]) -> None:
 
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["row", "class", "probability"])
-    for row, (name, probability) in enumerate(zip(names, probabilities, strict=True)):
-        writer.writerow([row, name, f"{probability:.6f}"])
+    writer.writerow(["row", *head])
+    for row, line in enumerate(lines):
+        writer.writerow([row, *line])
     write_whole("attar predict", path, text.getvalue().encode())

@@ -190,7 +190,8 @@ def show_experiment(experiment: Experiment, folder: Path, *, demo: bool = False)
             page.print(line, soft_wrap=True)
     page.print()
     named = experiment.columns is not None  # then a table with the same columns can be asked
-    for line in next_steps(folder, rows="your.csv" if named else None):
+    classes = getattr(experiment, "task", "multiclass") == "multiclass"
+    for line in next_steps(folder, rows="your.csv" if named else None, classes=classes):
         page.print(line, soft_wrap=True)
     if demo:
         page.print(
@@ -217,16 +218,38 @@ def legend(experiment: Experiment) -> list[str]:
     return [*lines, "NLL is the price of being sure and wrong (lower is better)."]
 
 
-def next_steps(folder: Path, *, rows: str | None = None) -> list[str]:
+def columns_in_words(columns: Sequence[Mapping[str, Any]] | None, *, most: int = 40) -> list[str]:
+    """How each column of a table was read, one a line.
+
+    >>> columns_in_words([{"name": "age", "kind": "number"},
+    ...                   {"name": "city", "kind": "category", "categories": ["Oslo", "Rome"]}])
+    ['  age: number', '  city: category (Oslo, Rome)']
+    """
+    lines = []
+    for column in columns or ():
+        what = column["kind"]
+        if what == "category":
+            names = [str(name) or "(empty)" for name in column["categories"]]
+            more = f", and {len(names) - 6} more" if len(names) > 6 else ""
+            what += f" ({', '.join(names[:6])}{more})"
+        lines.append(f"  {column['name']}: {what}")
+    rest = len(lines) - most
+    return [*lines[:most], f"  and {rest} more columns"] if rest > 0 else lines
+
+
+def next_steps(folder: Path, *, rows: str | None = None, classes: bool = True) -> list[str]:
     """What to do with a finished run folder.
 
     Args:
         folder: A run folder.
         rows: A file that ``attar predict`` is shown with; the run's own example rows by default.
+        classes: Whether the student gives classes: only those have a page and a bundle.
     """
     named = folder.as_posix()
     lines = ["What to do next", f"  The whole result   {named}/summary.md and result.json"]
-    if (folder / "report.html").exists():
+    if not classes:
+        pass
+    elif (folder / "report.html").exists():
         lines.append(f"  A page to look at  {named}/report.html (open it in a browser)")
     else:
         lines.append(f"  A page to look at  attar report {named}")
@@ -236,7 +259,7 @@ def next_steps(folder: Path, *, rows: str | None = None) -> list[str]:
     return [
         *lines,
         f"  The student        {named}/student.onnx and student.safetensors",
-        f"  All of it to ship  attar bundle {named} --out student.zip",
+        *([f"  All of it to ship  attar bundle {named} --out student.zip"] if classes else []),
         f"  From the shell     attar predict {named} {rows or example}",
         "  From Python, with numpy and onnxruntime alone:",
         "    import numpy as np",

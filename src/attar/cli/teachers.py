@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import typer
 
 from attar.checks import AttarError, need
 from attar.cli.files import existing, onnx_of
@@ -16,10 +19,13 @@ if TYPE_CHECKING:
     from attar.types import Data
 
 TEACHER_FORMS = (
-    "an .onnx file, a .skops file, the folder of a store or of a run, the address of a store, or "
+    "an .onnx file, a .skops file, the folder of a store or of a run, the address of a store, "
     "module:object (a function from numpy inputs to probabilities, a torch module, a fitted "
-    "estimator)"
+    "estimator), or boosted-stack (a forest and two kinds of boosted trees, fitted here)"
 )
+
+#: Teachers that are made and fitted here, by their name: the function of `attar.teachers`.
+RECIPES = {"boosted-stack": "boosted_stack"}
 
 
 @dataclass(frozen=True)
@@ -28,8 +34,8 @@ class TeacherWord:
 
     Attributes:
         word: What was written.
-        form: ``"onnx"``, ``"skops"``, ``"store"`` or ``"object"``.
-        path: The file or folder; the word again for an object.
+        form: ``"onnx"``, ``"skops"``, ``"store"``, ``"object"`` or ``"recipe"``.
+        path: The file or folder; the word again for an object and a recipe.
     """
 
     word: str
@@ -44,6 +50,8 @@ class TeacherWord:
             AttarError: If it names no teacher.
         """
         path = Path(word)
+        if word in RECIPES:
+            return cls(word, "recipe", path)
         if "://" in word:
             return cls(word, "store", path)
         suffix = path.suffix.lower()
@@ -60,12 +68,17 @@ class TeacherWord:
             "loaded, since it can run any code: load it in a module of yours and name it there."
         )
 
-    def load(self, trust: Sequence[str]) -> Any:
-        """What :func:`attar.teachers.as_teacher` takes.
+    def load(self, trust: Sequence[str], *, task: str = "multiclass") -> Any:
+        """What :func:`attar.teachers.as_teacher` takes; of a recipe, estimators to be fitted.
 
         Args:
             trust: Types that a ``.skops`` file may hold beside those known to be safe.
+            task: What a recipe is to be fitted for.
         """
+        if self.form == "recipe":
+            from attar import teachers
+
+            return getattr(teachers, RECIPES[self.word])(task)
         if self.form == "skops":
             return _skops(self.path, trust)
         if self.form == "store":
@@ -83,13 +96,22 @@ def _skops(path: Path, trust: Sequence[str]) -> Any:
     except Exception as error:  # a torn zip, a missing schema: each has its own class
         raise AttarError(f"{path} cannot be read as a skops file: {error}") from error
     missing = [name for name in unknown if name not in trust]
-    if missing:
+    if missing and not _asked_for(path, missing):
         raise AttarError(
             f"{path} holds types that are not known to be safe, and loading them could run code: "
             f"{', '.join(missing)}. If you trust the file, name each of them: "
             f"{' '.join(f'--trust {name}' for name in missing)}"
         )
     return io.load(path, trusted=unknown)
+
+
+def _asked_for(path: Path, missing: Sequence[str]) -> bool:
+    """Whether the user, where there is one to ask, trusts these types; they are listed first."""
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        return False
+    lines = [f"{path} holds types that are not known to be safe; loading them could run code:"]
+    typer.echo("\n".join([*lines, *[f"  {name}" for name in missing]]), err=True)
+    return typer.confirm("Do you trust all of them?", default=False, err=True)
 
 
 def recipe_of(words: Sequence[TeacherWord]) -> Reading:
@@ -158,17 +180,19 @@ def _some(names: Sequence[str]) -> str:
     return ", ".join(map(str, names[:6])) + (", ..." if len(names) > 6 else "")
 
 
-def load_all(words: Sequence[TeacherWord], trust: Sequence[str], data: Data) -> list[Any]:
-    """What the words name, each checked against the data.
+def load_all(
+    words: Sequence[TeacherWord], trust: Sequence[str], data: Data, *, task: str = "multiclass"
+) -> list[Any]:
+    """What the words name, each checked against the data; of a recipe all its members.
 
     Raises:
         AttarError: As :meth:`TeacherWord.load` and :func:`check_teacher`.
     """
-    found = []
+    found: list[Any] = []
     for word in words:
-        loaded = word.load(trust)
+        loaded = word.load(trust, task=task)
         check_teacher(word, loaded, data)
-        found.append(loaded)
+        found += loaded if word.form == "recipe" else [loaded]
     return found
 
 

@@ -15,6 +15,8 @@ OBJECT = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
 
 #: The families of students by name; :data:`attar.students.FAMILIES` without loading torch.
 STUDENTS = ("convnet", "mlp", "plain_convnet", "resnet")
+#: Those for tables; :data:`attar.students.TABLES`.
+TABLES = ("boosted", "tree")
 
 
 def load_object(word: str, what: str) -> Any:
@@ -49,10 +51,10 @@ def check_student(word: str) -> None:
     Raises:
         AttarError: With the families that there are.
     """
-    if word not in STUDENTS and not OBJECT.fullmatch(word):
+    if word not in (*STUDENTS, *TABLES) and not OBJECT.fullmatch(word):
         raise AttarError(
-            f"--student must be {', '.join(STUDENTS)}, or module:function (a function that makes "
-            f"a torch module). Got {word}."
+            f"--student must be {', '.join((*STUDENTS, *TABLES))}, or module:function (a function "
+            f"that makes a torch module). Got {word}."
         )
 
 

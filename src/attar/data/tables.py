@@ -12,6 +12,7 @@ from attar.checks import AttarError, need
 from attar.columns import describe_columns, encode_columns
 from attar.data.array_checks import numbered
 from attar.data.arrays import ArrayData
+from attar.data.label_columns import label_columns
 from attar.data.labels import encode_labels
 
 
@@ -22,6 +23,7 @@ def table(
     classes: Sequence[str] | None = None,
     columns: Sequence[Mapping[str, Any]] | None = None,
     first_row: int = 0,
+    task: str = "multiclass",
 ) -> ArrayData:
     r"""The rows of a ``.csv``, ``.csv.gz`` or ``.parquet`` file, as numbers.
 
@@ -37,6 +39,8 @@ def table(
         columns: ``data.columns`` of the training data, for every set after it: the file is then
             encoded in the same way, and columns beyond those are left aside.
         first_row: The number of the first row. Sets that meet in one run need different numbers.
+        task: What the label is: ``"multiclass"``, or ``"regression"``, where it is a number; such
+            a label has the shape ``[N, 1]``, with NaN where it is empty.
 
     Returns:
         Data of shape ``[N, D]``, float32.
@@ -73,7 +77,12 @@ def table(
     numbers = numbered("table", first_row, len(inputs))
     if label is None:
         return ArrayData(inputs, rows=numbers, classes=classes, columns=columns)
-    labels, known = _labels(path, label, read[label], classes)
+    if task == "multiclass":
+        labels, known = _labels(path, label, read[label], classes)
+    else:
+        owner = f"table: {path}: the column {label!r}"
+        values = [[value] for value in read[label].to_pylist()]
+        labels, known = label_columns(owner, values, task=task, names=[label])
     return ArrayData(inputs, labels, rows=numbers, classes=known, columns=columns)
 
 

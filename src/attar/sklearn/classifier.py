@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import ClassifierMixin
 from sklearn.ensemble import RandomForestClassifier
-from sklearn.utils import get_tags
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 from sklearn.utils.validation import check_is_fitted, column_or_1d
 
@@ -21,7 +20,7 @@ from attar.experiment.tasks import terms_of
 from attar.losses import Term, hard, kl, sigmoid_kl, soft
 from attar.sklearn.distilled import Distilled
 from attar.sklearn.kinds import Kind, Multiclass, Multilabel
-from attar.sklearn.rows import length, middle
+from attar.sklearn.rows import length, middle, tags_of
 from attar.students import FAMILIES
 
 if TYPE_CHECKING:
@@ -181,8 +180,9 @@ class DistilledClassifier(ClassifierMixin, Distilled):  # type: ignore[misc]  # 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         teacher = self._make_teacher(0) if self.teacher is None else self.teacher
-        told = get_tags(teacher).classifier_tags
-        tags.classifier_tags.multi_label = bool(told is not None and told.multi_label)
+        told = tags_of(teacher)
+        own = None if told is None else told.classifier_tags
+        tags.classifier_tags.multi_label = own is not None and own.multi_label
         return tags
 
     def _default_teacher(self, seed: int) -> Any:

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, clone
-from sklearn.utils import check_random_state, get_tags
+from sklearn.utils import check_random_state
 from sklearn.utils.validation import (
     _check_sample_weight,
     check_is_fitted,
@@ -28,7 +28,7 @@ from attar.experiment.inputs import plan_student
 from attar.export import Export, to_onnx
 from attar.losses import Objective, Term
 from attar.sklearn.kinds import Kind
-from attar.sklearn.rows import is_frame, length, name_of, named, take
+from attar.sklearn.rows import is_frame, length, name_of, named, tags_of, take
 from attar.students import FAMILIES
 from attar.teachers.estimator import is_fitted
 
@@ -137,8 +137,9 @@ class Distilled(BaseEstimator):  # type: ignore[misc]  # no stubs
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         teacher = self._make_teacher(0) if self.teacher is None else self.teacher
-        tags.input_tags.allow_nan = get_tags(teacher).input_tags.allow_nan
-        tags.input_tags.string = bool(get_tags(teacher).input_tags.string)
+        told = tags_of(teacher)
+        tags.input_tags.allow_nan = told is not None and told.input_tags.allow_nan
+        tags.input_tags.string = told is not None and bool(told.input_tags.string)
         return tags
 
     # ---- what a row is ----

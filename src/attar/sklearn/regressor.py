@@ -10,7 +10,6 @@ import torch
 from numpy.typing import NDArray
 from sklearn.base import RegressorMixin
 from sklearn.ensemble import ExtraTreesRegressor
-from sklearn.utils import get_tags
 from sklearn.utils.validation import check_array, check_is_fitted
 
 from attar.checks import AttarError
@@ -20,7 +19,7 @@ from attar.experiment.tasks import Scale, Unscaled, terms_of
 from attar.losses import Term, bounded_squared_error, squared_error
 from attar.sklearn.distilled import Distilled
 from attar.sklearn.kinds import Values
-from attar.sklearn.rows import length, middle
+from attar.sklearn.rows import length, middle, tags_of
 from attar.students import FAMILIES
 
 if TYPE_CHECKING:
@@ -177,7 +176,8 @@ class DistilledRegressor(RegressorMixin, Distilled):  # type: ignore[misc]  # no
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         teacher = self._make_teacher(0) if self.teacher is None else self.teacher
-        tags.target_tags.multi_output = get_tags(teacher).target_tags.multi_output
+        told = tags_of(teacher)
+        tags.target_tags.multi_output = told is not None and told.target_tags.multi_output
         return tags
 
     def _default_teacher(self, seed: int) -> Any:

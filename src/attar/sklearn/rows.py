@@ -14,11 +14,17 @@ from sklearn.model_selection import (
     StratifiedKFold,
     StratifiedShuffleSplit,
 )
+from sklearn.utils import get_tags
 
 
 def name_of(estimator: Any) -> str:
     """What to call an estimator in a message."""
     return type(estimator).__name__
+
+
+def tags_of(estimator: Any) -> Any:
+    """What scikit-learn calls tags; None of one that is of another library and has none."""
+    return get_tags(estimator) if hasattr(estimator, "__sklearn_tags__") else None
 
 
 def is_frame(X: Any) -> bool:

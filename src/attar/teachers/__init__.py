@@ -25,6 +25,7 @@ from attar.teachers.model import ModelTeacher
 from attar.teachers.onnx import OnnxTeacher
 from attar.teachers.outputs import OutputKind
 from attar.teachers.protocol import NamedTeacher
+from attar.teachers.stacks import boosted_stack
 from attar.teachers.stored import StoredTeacher
 
 __all__ = [
@@ -39,6 +40,7 @@ __all__ = [
     "OutputKind",
     "StoredTeacher",
     "as_teacher",
+    "boosted_stack",
     "cross_fit",
     "fit_weights",
     "is_fitted",

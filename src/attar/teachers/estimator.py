@@ -167,6 +167,11 @@ def is_fitted(estimator: Any) -> bool:
         return len(classes) > 0  # CatBoost's are empty before the fit
     if not hasattr(estimator, "fit"):
         return True
+    if not hasattr(estimator, "__sklearn_tags__"):  # of another library: scikit-learn cannot tell
+        told = getattr(estimator, "is_fitted", None)
+        if callable(told):
+            return bool(told())
+        return any(name.endswith("_") and name[0] != "_" for name in vars(estimator))
     need("sklearn", extra="train", purpose="an estimator as a teacher")
     from sklearn.exceptions import NotFittedError
     from sklearn.utils.validation import check_is_fitted
