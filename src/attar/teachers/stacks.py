@@ -35,9 +35,8 @@ def boosted_stack(task: str = "multiclass", *, seed: int = 0) -> list[Any]:
         ['ExtraTreesRegressor', 'HistGradientBoostingRegressor']
 
     References:
-        Breiman 1996, *Stacked Regressions*; on what is strong on tables: Grinsztajn, Oyallon,
-        Varoquaux 2022, *Why do tree-based models still outperform deep learning on typical tabular
-        data?*, https://arxiv.org/abs/2207.08815
+        On what is strong on tables: Grinsztajn, Oyallon, Varoquaux 2022, *Why do tree-based models
+        still outperform deep learning on typical tabular data?*, https://arxiv.org/abs/2207.08815
     """
     if task not in ("multiclass", "regression"):
         raise AttarError(
