@@ -15,6 +15,8 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent / "hinton"))
 sys.path.insert(0, str(Path(__file__).parent / "store"))
+sys.path.insert(0, str(Path(__file__).parent / "cached_training"))
+import cached_page
 import hinton_page
 import store_page
 
@@ -236,7 +238,12 @@ def pages() -> dict[Path, str]:
     found |= hinton_page.pages(hinton, table, made("hinton"), docs, tens)
     found[BENCHMARKS / "hinton" / "summary.md"] = hinton_page.summary(hinton["figures"], table)
     reads = results("store") if (BENCHMARKS / "store" / "results.json").exists() else None
-    found[docs / "store.md"] = store_page.page(results("bytes_a_row"), reads, table, made)
+    training = ""
+    if (BENCHMARKS / "cached_training" / "results.json").exists():
+        training = cached_page.section(results("cached_training"), table) + made("cached_training")
+    found[docs / "store.md"] = store_page.page(
+        results("bytes_a_row"), reads, table, made, training and f"{training}\n"
+    )
     readme = ROOT / "README.md"
     found[readme] = fill(readme.read_text("utf-8"), found)
     return found

@@ -28,13 +28,22 @@ def page(
     store: dict[str, Any] | None,
     table: Table,
     made: Callable[[str], str],
+    training: str = "",
 ) -> str:
-    """The whole page; without the part on speed where that was not measured."""
+    """The whole page; without the part on speed where that was not measured.
+
+    Args:
+        bytes_a_row: The results of ``benchmarks/bytes_a_row``.
+        store: Those of ``benchmarks/store``, where there are any.
+        table: Makes a Markdown table of a head and rows.
+        made: Where the numbers of a benchmark come from.
+        training: The part on training from a store.
+    """
     figures = bytes_a_row["figures"]
     speed = "" if store is None else _speed(store["figures"], table) + made("store") + "\n"
     return f"""# The store: bytes, fidelity, speed
 
-{speed}## What a row takes, and what it loses
+{training}{speed}## What a row takes, and what it loses
 
 Mean divergence KL of the stored softmax from the teacher's in nats, and the mean cosine between
 the gradient that a student gets from what was kept and the one from all logits, at T = 1, 2
