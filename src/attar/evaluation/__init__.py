@@ -35,6 +35,7 @@ from attar.evaluation.latency import (
     latency,
 )
 from attar.evaluation.metrics import accuracy, agreement, brier, ece, kl_to_teacher, nll
+from attar.evaluation.quantiles import QuantileScores, quantile_scores
 from attar.evaluation.scores import Scores, scores_from_logits
 from attar.evaluation.threshold import Threshold, choose_threshold
 from attar.evaluation.values import LabelScores, ValueScores, label_scores, value_scores
@@ -46,6 +47,7 @@ __all__ = [
     "Interval",
     "LabelScores",
     "Latency",
+    "QuantileScores",
     "Scores",
     "Threshold",
     "Timing",
@@ -77,6 +79,7 @@ __all__ = [
     "latency",
     "nll",
     "predict_logits",
+    "quantile_scores",
     "scores_from_logits",
     "value_scores",
 ]

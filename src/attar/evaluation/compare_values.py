@@ -69,6 +69,7 @@ def compare_values(
     validation_gap: float | None = None,
     bootstrap: int = 2000,
     seed: int = 0,
+    what: str = "R²",
 ) -> ValueComparison:
     """The verdict on hard labels against distillation, where both give values.
 
@@ -86,6 +87,8 @@ def compare_values(
             ``max(0.002, 0.1 * validation_gap)``, fixed before test is opened.
         bootstrap: Draws for the interval of the gap recovered.
         seed: Of those draws.
+        what: What the errors are in the words of the verdict: ``"R²"``, or ``"pinball loss"``
+            (of quantiles, over the deviation of the labels; then points are hundredths of it).
 
     Raises:
         AttarError: If an arm is missing, shapes differ, or an error is negative or not finite.
@@ -108,8 +111,8 @@ def compare_values(
         )
     margin = max(SMALLEST_MARGIN, MARGIN_OF_GAP * (validation_gap or 0.0))
     against = crossed_interval((hard - distilled).T)
-    verdict, reason = _verdict(against, margin, seeds=len(hard))
-    gap, gap_reason = _gap(hard, distilled, told, draws=bootstrap, seed=seed)
+    verdict, reason = _verdict(against, margin, what, seeds=len(hard))
+    gap, gap_reason = _gap(hard, distilled, told, what, draws=bootstrap, seed=seed)
     error = {arm: float(table.mean()) for arm, table in tables.items()}
     error["teacher"] = float(told.mean())
     return ValueComparison(
@@ -127,35 +130,37 @@ def compare_values(
     )
 
 
-def _verdict(against: Interval, margin: float, *, seeds: int) -> tuple[str, str]:
+def _verdict(against: Interval, margin: float, what: str, *, seeds: int) -> tuple[str, str]:
     if seeds == 1:
         return "INCONCLUSIVE", (
-            "One seed cannot tell the method from the luck of that seed: the R² of distilled "
-            f"minus hard labels was {100 * against.mean:+.1f} points. Train at least 3 seeds, "
-            "better 5."
+            "One seed cannot tell the method from the luck of that seed: the gain of distilled "
+            f"over hard labels was {100 * against.mean:+.1f} points of {what}. Train at least 3 "
+            "seeds, better 5."
         )
     said = _difference(against)
     if against.above:
         return "BEATS", (
-            f"Distilled beats hard labels by {100 * against.mean:.1f} points of R² (95 % interval "
-            f"{100 * against.low:.1f} to {100 * against.high:.1f})."
+            f"Distilled beats hard labels by {100 * against.mean:.1f} points of {what} (95 % "
+            f"interval {100 * against.low:.1f} to {100 * against.high:.1f})."
         )
     if against.below:
-        return "WORSE", f"The R² of distilled minus hard labels is {said}: the teacher did harm."
+        return "WORSE", (
+            f"The gain of distilled over hard labels in {what} is {said}: the teacher did harm."
+        )
     if against.inside(margin):
         return "NO GAIN", (
-            f"The R² of distilled minus hard labels is {said}, all of it inside the margin of "
-            f"{100 * margin:.1f} points that counts as no difference."
+            f"The gain of distilled over hard labels in {what} is {said}, all of it inside "
+            f"the margin of {100 * margin:.1f} points that counts as no difference."
         )
     return "INCONCLUSIVE", (
-        f"The R² of distilled minus hard labels is {said}: not clearly above 0, not clearly "
-        f"below, and wider than the margin of {100 * margin:.1f} points. More seeds or more test "
-        "rows would tell."
+        f"The gain of distilled over hard labels in {what} is {said}: not clearly above 0, not "
+        f"clearly below, and wider than the margin of {100 * margin:.1f} points. More seeds or "
+        "more test rows would tell."
     )
 
 
 def _gap(
-    hard: Floats, distilled: Floats, teacher: Floats, *, draws: int, seed: int
+    hard: Floats, distilled: Floats, teacher: Floats, what: str, *, draws: int, seed: int
 ) -> tuple[Interval | None, str | None]:
     """(hard - distilled) / (hard - teacher), or why there is none."""
     gap = hard.T - teacher[:, None]
@@ -164,14 +169,14 @@ def _gap(
         return None, "With one seed nothing shows that the teacher is better than hard labels."
     if not interval.above:
         return None, (
-            f"The R² of teacher minus hard labels is {_difference(interval)}, not significantly "
-            "above 0: there is no sure gap to recover."
+            f"The gain of the teacher over hard labels in {what} is {_difference(interval)}, not "
+            "significantly above 0: there is no sure gap to recover."
         )
     found = bootstrap_ratio((hard - distilled).T, gap, draws=draws, seed=seed)
     if found is None:
         return None, (
-            f"The R² of teacher minus hard labels, {_difference(interval)}, is so small beside "
-            "its uncertainty that the share recovered has no finite interval."
+            f"The gain of the teacher over hard labels in {what}, {_difference(interval)}, is so "
+            "small beside its uncertainty that the share recovered has no finite interval."
         )
     return found, None
 
@@ -181,7 +186,7 @@ def _table(arm: str, value: Any) -> Floats:
     if table.ndim != 2 or not table.size or not np.isfinite(table).all() or table.min() < 0:
         raise AttarError(
             "compare_values: errors must hold the arms hard and distilled, each a table [S, R] of "
-            f"squared errors, finite and 0 or more. errors[{arm!r}] is none."
+            f"errors, finite and 0 or more. errors[{arm!r}] is none."
         )
     return table
 

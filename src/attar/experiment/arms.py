@@ -204,8 +204,9 @@ class Run:
     def rank(self) -> tuple[float, float]:
         """Higher is better: accuracy first, then the likelihood."""
         found = self.validation
-        if "mse" in found:  # of values, there is only one thing to say
-            return -found["mse"], 0.0
+        for error in ("mse", "pinball"):  # of values there is only one thing to say
+            if error in found:
+                return -found[error], 0.0
         return found["accuracy"], -found["nll"]
 
 

@@ -10,11 +10,13 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import torch
+from torch import Tensor
 
 from attar.checks import AttarError, check_number
 from attar.data import ArrayData
 from attar.engine.processes import Processes
 from attar.evaluation import count_macs, predict_logits
+from attar.evaluation.quantiles import at_levels
 from attar.experiment import arms as arms_of
 from attar.experiment.arms import Run, SoftLoss
 from attar.experiment.distill import configured, run_folder, seeds_of, steps_of, train_all
@@ -33,6 +35,7 @@ from attar.experiment.tasks import (
     comparison_of,
     judged,
     known_labels,
+    levels_of,
     scores_of,
 )
 from attar.losses import kl
@@ -80,15 +83,19 @@ def distill_task(
     config = configured(
         total, evaluations, learning_rate, weight_decay=weight_decay, any_threads=any_threads
     )
+    levels = levels_of(loss)
     if task == "regression":
-        config = replace(config, select=("-mse",))
+        config = replace(config, select=("-mse",) if levels is None else ("-pinball",))
     with run_folder(out, Processes(None), resume=resume) as folder:
         tell(Progress("label", f"The teacher answers {len(splits.train):,} rows"))
         cut_here = test is None or validation is None
-        asked = ask_all(teacher, splits, task, folds=folds, refit=cut_here)
-        scale = Scale.of(known_labels(splits.train)) if task == "regression" else None
-        if scale is not None:
-            splits, asked = _scaled(splits, asked, scale)
+        asked = ask_all(teacher, splits, task, folds=folds, refit=cut_here, levels=levels)
+        scale = None
+        if task == "regression":
+            labels = known_labels(splits.train)
+            # Of quantiles each column has the same label.
+            scale = Scale.of(labels if levels is None else labels[:, :1])
+            splits, asked = _scaled(splits, asked, scale, levels)
         plan = plan_student(
             student,
             splits.train,
@@ -130,13 +137,23 @@ def distill_task(
     return experiment
 
 
-def _scaled(splits: Splits, asked: Answered, scale: Scale) -> tuple[Splits, Answered]:
-    """Labels and answers as the students learn them."""
+def _scaled(
+    splits: Splits, asked: Answered, scale: Scale, levels: tuple[float, ...] | None
+) -> tuple[Splits, Answered]:
+    """Labels and answers as the students learn them; of quantiles, a label for each level."""
 
     def with_scaled(data: Any) -> ArrayData:
         if not isinstance(data, ArrayData):
             raise AttarError("distill: the rows of a regression must be in memory (ArrayData).")
-        return data.with_labels(scale.apply(known_labels(data)))
+        labels = scale.apply(known_labels(data))
+        if levels is None:
+            return data.with_labels(labels)
+        if labels.shape[1] not in (1, len(levels)):
+            raise AttarError(
+                f"distill: quantiles are learnt of one value a row. Got {labels.shape[1]} columns."
+            )
+        names = [f"{level:g}" for level in levels]
+        return data.with_labels(labels[:, :1].repeat(1, len(levels)), classes=names)
 
     parts = {name: with_scaled(getattr(splits, name)) for name in ("train", "validation", "test")}
     transfer = None if splits.transfer is None else with_scaled(splits.transfer)
@@ -156,11 +173,12 @@ def _open_test(
     """The one moment at which a student is asked about the test rows."""
     splits, task = trainer.splits, trainer.task
     tell(Progress("test", f"Opening the test set: {len(splits.test):,} rows"))
-    labels, said = known_labels(splits.test), asked.answers["test"]
+    levels = levels_of(trainer.loss)
+    labels, said = known_labels(splits.test), _told(asked, "test", levels)
     arms = {}
     for arm, runs in chosen.items():
         answers = torch.stack([predict_logits(run.model, splits.test, least=1) for run in runs])
-        scores = [scores_of(task, one, labels, scale, teacher=said) for one in answers]
+        scores = [scores_of(one, labels, scale, levels, teacher=said) for one in answers]
         arms[arm] = ArmResult(runs[0].setting, runs, cast(Any, scores), answers)
     sizes = sizes_of(asked, size_of(trainer.plan))
     best = max(chosen["distilled"], key=lambda run: run.rank)
@@ -172,6 +190,7 @@ def _open_test(
         {name: arm.logits for name, arm in arms.items()},
         said,
         labels,
+        levels,
         validation_gap=_validation_gap(trainer, chosen["hard"], asked),
         compression=sizes["compression"] if sizes["compression_of"] == "parameters" else None,
     )
@@ -183,20 +202,32 @@ def _open_test(
         student=best.model if scale is None else Unscaled(best.model, scale).eval(),
         student_seed=best.seed,
         student_name=trainer.plan.name,
-        teacher=cast(Any, scores_of(task, said, labels, scale, teacher=None)),
+        teacher=cast(Any, scores_of(said, labels, scale, levels, teacher=None)),
         teacher_name=asked.name,
         arms={name: replace(arm, logits=in_unit(arm.logits).float()) for name, arm in arms.items()},
         comparison=cast(Any, comparison),
         trials=trials,
         test=_in_unit(splits.test, scale),
         # A family's weights alone are not this student: there is a scale behind them.
-        facts={**facts, "recipe": {}, "family": recipe.get("family"), "loss": _name(trainer.loss)},
+        facts={
+            **facts,
+            "recipe": {},
+            "family": recipe.get("family"),
+            "loss": _name(trainer.loss),
+            "levels": levels,
+        },
         latency={},
         example=example,
         columns=getattr(splits.train, "columns", None),
         teacher_logits=in_unit(said).float(),
         task=task,
     )
+
+
+def _told(asked: Answered, name: str, levels: tuple[float, ...] | None) -> Tensor:
+    """What the teacher says of a split, as it is scored: its quantiles at the student's levels."""
+    answers = asked.answers[name]
+    return answers if levels is None else at_levels(answers, levels)
 
 
 def _in_unit(data: Any, scale: Scale | None) -> Any:
@@ -208,10 +239,11 @@ def _in_unit(data: Any, scale: Scale | None) -> Any:
 def _validation_gap(trainer: TaskTrainer, runs: list[Run], asked: Answered) -> float:
     """How much better the teacher is than hard labels on validation: before test is opened."""
     labels = known_labels(trainer.splits.validation)
-    teacher = judged(trainer.task, asked.answers["validation"], labels)
-    name = "mse" if trainer.task == "regression" else "accuracy"
+    levels = levels_of(trainer.loss)
+    teacher = judged(trainer.task, _told(asked, "validation", levels), labels, levels)
+    name = "accuracy" if trainer.task == "multilabel" else next(iter(teacher))
     gap = teacher[name] - math.fsum(run.validation[name] for run in runs) / len(runs)
-    return -gap if name == "mse" else gap
+    return gap if name == "accuracy" else -gap
 
 
 def _name(loss: Any) -> str:

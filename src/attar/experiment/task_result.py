@@ -16,6 +16,10 @@ from attar.export import Export, to_onnx
 #: By task: the heads of the table, the scores below them, and how each is written.
 _COLUMNS: dict[str, list[tuple[str, str, float, str]]] = {
     "regression": [("R²", "r2", 1, ".3f"), ("MSE", "mse", 1, ".4g"), ("MAE", "mae", 1, ".4g")],
+    "quantiles": [
+        ("pinball", "pinball", 1, ".4g"),
+        ("coverage error %", "coverage_error", 100, ".1f"),
+    ],
     "multilabel": [
         ("accuracy a label %", "accuracy", 100, ".2f"),
         ("all right %", "exact", 100, ".2f"),
@@ -34,6 +38,9 @@ class TaskExperiment(Experiment):
     :class:`~attar.evaluation.LabelScores`, ``comparison`` is a
     :class:`~attar.evaluation.ValueComparison`, or a :class:`~attar.evaluation.Comparison` of the
     share of a row's labels that are right. A regression has the arms ``hard`` and ``distilled``.
+    With ``loss=functools.partial(attar.losses.pinball, levels=[...])`` a regression learns
+    quantiles: the teacher gives its own at evenly spread levels, scores are
+    :class:`~attar.evaluation.QuantileScores`, and errors in the verdict are pinball losses.
     ``arms[name].logits`` are values in the unit of the labels, or log-odds, ``[S, N, D]``.
 
     Attributes:
@@ -55,7 +62,7 @@ class TaskExperiment(Experiment):
 
     @property
     def one_minus_mse_ratio(self) -> float | None:
-        """Of a regression: 1 - MSE of the distilled students over the teacher's."""
+        """Of a regression: 1 - MSE (or pinball loss) of the students over the teacher's."""
         value: float | None = getattr(self.comparison, "one_minus_mse_ratio", None)
         return value
 
@@ -64,9 +71,15 @@ class TaskExperiment(Experiment):
         """None: a temperature is fitted to classes alone."""
         return
 
+    @property
+    def levels(self) -> tuple[float, ...] | None:
+        """Of quantiles their levels; None of any other experiment."""
+        levels: tuple[float, ...] | None = self.facts.get("levels")
+        return levels
+
     def rows(self) -> tuple[list[str], list[list[str]]]:
         """The head and the cells of :meth:`table`."""
-        columns, sizes = _COLUMNS[self.task], self.facts["sizes"]
+        columns, sizes = _COLUMNS["quantiles" if self.levels else self.task], self.facts["sizes"]
         head = ["", *[name for name, *_ in columns], "parameters"]
         teacher = [
             _number(getattr(self.teacher, score), scale, form) for _, score, scale, form in columns
@@ -86,7 +99,8 @@ class TaskExperiment(Experiment):
         """The whole result as Markdown, verdict first."""
         c, rows, setting = self.comparison, self.facts["rows"], self.arms["distilled"].setting
         temperature = "" if self.task == "regression" else f"T = {setting.temperature:g}, "
-        unit = "points of R²" if self.task == "regression" else "points"
+        what = "pinball loss" if self.levels else "R²"
+        unit = f"points of {what}" if self.task == "regression" else "points"
         lines = [
             f"# {c.verdict}",
             "",
@@ -108,8 +122,9 @@ class TaskExperiment(Experiment):
                 f"- Accuracy kept: {100 * c.retention:.1f} % of the teacher's.",
             ]
         elif self.one_minus_mse_ratio is not None:
+            error = "pinball" if self.levels else "MSE"
             lines.append(
-                f"- 1 - MSE ratio: {self.one_minus_mse_ratio:+.3f} (0: as good as the teacher)."
+                f"- 1 - {error} ratio: {self.one_minus_mse_ratio:+.3f} (0: as good as the teacher)."
             )
         gap, recovered = c.gap_recovered, f"not reported: {c.gap_reason}"
         if gap is not None:

@@ -72,7 +72,14 @@ class Answered:
 
 
 def ask_all(
-    teacher: Any, splits: Splits, task: str, *, folds: int | None, refit: bool, seed: int = 0
+    teacher: Any,
+    splits: Splits,
+    task: str,
+    *,
+    folds: int | None,
+    refit: bool,
+    levels: tuple[float, ...] | None = None,
+    seed: int = 0,
 ) -> Answered:
     """Ask whatever teaches a regression or several labels about the rows of all splits.
 
@@ -84,6 +91,8 @@ def ask_all(
         task: ``"regression"`` or ``"multilabel"``.
         folds: Clones that label the labelled rows; None takes the estimator's own word.
         refit: Whether validation or test was cut from rows that a fitted estimator has seen.
+        levels: Where quantiles are learnt, theirs: the teacher then gives as many quantiles as it
+            likes, at even levels (:func:`~attar.evaluation.quantiles.even_levels`).
         seed: Of the folds.
 
     Raises:
@@ -93,6 +102,9 @@ def ask_all(
     if not members:
         raise AttarError("distill: the list of teachers is empty.")
     found = [_ask_one(one, splits, task, folds, refit=refit, seed=seed) for one in members]
+    for one in found if levels is None else ():
+        for name, answer in one.answers.items():
+            _check_width(one.name, answer, len(getattr(splits, name).classes))
     answers = {
         name: _mean([one.answers[name] for one in found], task)
         for name in ("train", "validation", "test")
@@ -124,7 +136,6 @@ def _ask_one(
     for name in ("train", "validation", "test"):
         part: Data = getattr(splits, name)
         answers[name] = asked(part).double()
-        _check_width(teacher, answers[name], len(part.classes))
     called = getattr(teacher, "name", None) or getattr(teacher, "__name__", None)
     name = str(called or type(teacher).__name__)
     return _Member(name, _parameters(teacher), getattr(teacher, "bytes", None), answers)
@@ -176,8 +187,6 @@ def _cross_fitted(
         name: _said(full, _rows(getattr(splits, name)), task)
         for name in ("train", "validation", "test")
     }
-    for part in answers.values():
-        _check_width(estimator, part, labels.shape[1])
     if folds is not None:
         for seen, held in select.KFold(folds, shuffle=True, random_state=seed).split(known):
             clone = base.clone(estimator).fit(inputs[known[seen]], taught[known[seen]])
@@ -240,9 +249,9 @@ def _size(estimator: Any) -> int | None:
         return None
 
 
-def _check_width(teacher: Any, answer: Tensor, width: int) -> None:
+def _check_width(teacher: str, answer: Tensor, width: int) -> None:
     if answer.ndim != 2 or answer.shape[1] != width:
         raise AttarError(
-            f"distill: the teacher {type(teacher).__name__} must answer with {width} "
+            f"distill: the teacher {teacher} must answer with {width} "
             f"column{'s' if width > 1 else ''}, one a label. Got {tuple(answer.shape)}."
         )

@@ -13,20 +13,24 @@ from attar.checks import AttarError
 from attar.evaluation import (
     Comparison,
     LabelScores,
+    QuantileScores,
     ValueComparison,
     ValueScores,
     compare,
     compare_values,
     label_scores,
     predict_logits,
+    quantile_scores,
     value_scores,
 )
+from attar.evaluation.quantiles import pinball_rows
 from attar.evaluation.values import label_nll, share_right, squared_errors
 from attar.experiment.arms import Setting, SoftLoss, Trainer
 from attar.losses import (
     Objective,
     Term,
     binary_cross_entropy,
+    pinball,
     sigmoid_kl,
     soft,
     squared_error,
@@ -36,6 +40,17 @@ from attar.types import Data
 
 #: The soft loss of each task, where none is named.
 LOSSES: dict[str, SoftLoss] = {"regression": squared_error, "multilabel": sigmoid_kl}
+
+
+def levels_of(loss: Any) -> tuple[float, ...] | None:
+    """The levels of a quantile loss, ``functools.partial(pinball, levels=...)``; else None.
+
+    >>> levels_of(functools.partial(pinball, levels=[0.1, 0.9])), levels_of(squared_error)
+    ((0.1, 0.9), None)
+    """
+    if isinstance(loss, functools.partial) and loss.func is pinball:
+        return tuple(float(level) for level in loss.keywords.get("levels", ()))
+    return None
 
 
 def terms_of(
@@ -52,7 +67,7 @@ def terms_of(
         >>> [(term.name, term.weight) for term in terms_of("regression", squared_error, alpha=0.5)]
         [('squared_error', 0.5), ('squared_error', 0.5)]
     """
-    hard: Any = squared_error
+    hard: Any = squared_error if levels_of(loss) is None else loss
     if task == "multilabel":
         hard = functools.partial(binary_cross_entropy, smoothing=smoothing or 0.0)
     if alpha is None:
@@ -139,13 +154,18 @@ class TaskTrainer(Trainer):
         )
 
     def validate(self, model: nn.Module) -> dict[str, float]:
-        """The scaled squared error, or the accuracy and NLL of the labels, on validation."""
+        """The scaled error, or the accuracy and NLL of the labels, on validation."""
         data = self.splits.validation
-        return judged(self.task, predict_logits(model, data, least=1), known_labels(data))
+        answers = predict_logits(model, data, least=1)
+        return judged(self.task, answers, known_labels(data), levels_of(self.loss))
 
 
-def judged(task: str, answers: Tensor, labels: Tensor) -> dict[str, float]:
+def judged(
+    task: str, answers: Tensor, labels: Tensor, levels: tuple[float, ...] | None
+) -> dict[str, float]:
     """What choices are made by."""
+    if levels is not None:
+        return {"pinball": float(pinball_rows(answers, labels, levels).mean())}
     if task == "regression":
         return {"mse": float(squared_errors(answers, labels).mean())}
     return {
@@ -155,11 +175,18 @@ def judged(task: str, answers: Tensor, labels: Tensor) -> dict[str, float]:
 
 
 def scores_of(
-    task: str, answers: Tensor, labels: Tensor, scale: Scale | None, *, teacher: Tensor | None
-) -> ValueScores | LabelScores:
+    answers: Tensor,
+    labels: Tensor,
+    scale: Scale | None,
+    levels: tuple[float, ...] | None,
+    *,
+    teacher: Tensor | None,
+) -> ValueScores | LabelScores | QuantileScores:
     """What answers ``[N, D]`` are worth, values in the unit of the labels."""
     if scale is None:
         return label_scores(answers, labels, teacher=teacher)
+    if levels is not None:
+        return quantile_scores(scale.back(answers), scale.back(labels), levels)
     told = None if teacher is None else scale.back(teacher)
     return value_scores(scale.back(answers), scale.back(labels), teacher=told)
 
@@ -169,11 +196,20 @@ def comparison_of(
     arms: dict[str, Tensor],
     teacher: Tensor,
     labels: Tensor,
+    levels: tuple[float, ...] | None,
     *,
     validation_gap: float,
     compression: float | None,
 ) -> Comparison | ValueComparison:
     """The verdict on the answers ``[S, N, D]`` of each arm on test."""
+    if levels is not None:
+        return compare_values(
+            {name: pinball_rows(said, labels, levels).numpy() for name, said in arms.items()},
+            teacher=pinball_rows(teacher, labels, levels).numpy(),
+            compression=compression,
+            validation_gap=validation_gap,
+            what="pinball loss",
+        )
     if task == "regression":
         return compare_values(
             {name: squared_errors(answers, labels).numpy() for name, answers in arms.items()},

@@ -175,6 +175,10 @@ class Distilled(BaseEstimator):  # type: ignore[misc]  # no stubs
 
     # ---- the teacher's part ----
 
+    def _ready(self) -> Any:
+        """The teacher where it came fitted, else None."""
+        return self.teacher if self.teacher is not None and is_fitted(self.teacher) else None
+
     def _make_teacher(self, seed: int) -> Any:
         return self._default_teacher(seed) if self.teacher is None else clone(self.teacher)
 
@@ -190,13 +194,14 @@ class Distilled(BaseEstimator):  # type: ignore[misc]  # no stubs
         kind = self._kind
         if self.folds is None:
             return kind.ask(full, X)
-        answers = np.zeros((len(labels), len(kind.names)))
+        answers = np.zeros((len(labels), kind.width))
         for seen, held_out in kind.folds(labels, self.folds, seed):
             part = None if weights is None else weights[seen]
             member = self._fit_teacher(take(X, seen), labels[seen], part, seed)
             answers[held_out] = kind.ask(member, take(X, held_out))
             without, stands = kind.unseen(labels[held_out], labels[seen])
-            answers[held_out[without]] = stands[without]
+            if without.any():
+                answers[held_out[without]] = stands[without]
         return answers
 
     def _synthetic(self, X: Any, seed: int, *kept_apart: Any) -> Any:
@@ -262,8 +267,7 @@ class Distilled(BaseEstimator):  # type: ignore[misc]  # no stubs
 
     def _distil(self, X: Any, labels: NDArray[Any], weights: Weights, seed: int) -> None:
         """The student that ships: it learns from all rows, with what was chosen."""
-        already = self.teacher is not None and is_fitted(self.teacher)
-        full = self.teacher if already else self._fit_teacher(X, labels, weights, seed)
+        full = self._ready() or self._fit_teacher(X, labels, weights, seed)
         targets = self._soft_targets(X, labels, weights, full, seed)
         made = self._synthetic(X, seed)
         count = len(labels)

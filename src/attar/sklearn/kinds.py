@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -29,6 +29,8 @@ class Kind(Protocol):
     task: str
     #: What each of the student's outputs is called.
     names: list[str]
+    #: How many numbers a teacher says of a row.
+    width: int
 
     def taught(self, labels: Array) -> Array:
         """What a teacher is fitted on."""
@@ -71,6 +73,7 @@ class Multiclass:
     def __init__(self, classes: Array) -> None:
         self.classes = classes
         self.names = [str(label) for label in classes]
+        self.width = len(self.names)
 
     def taught(self, labels: Array) -> Array:
         """The labels as they were given."""
@@ -115,6 +118,7 @@ class Columns:
 
     def __init__(self, names: list[str]) -> None:
         self.names = names
+        self.width = len(names)
 
     def taught(self, labels: Array) -> Array:
         """``[N]`` where there is one column, as estimators want it."""
@@ -155,6 +159,28 @@ class Values(Columns):
 
     def ask(self, teacher: Any, X: Any) -> Array:
         """``[N, D]`` values."""
+        return values_of(teacher, X)
+
+
+class Quantiles(Columns):
+    """Quantiles of one value; labels are ``[N, Q]``, the value once for each of the levels.
+
+    Args:
+        levels: Q numbers between 0 and 1, of the student.
+        asked: M numbers, of the teacher.
+    """
+
+    def __init__(self, levels: Sequence[float], asked: Sequence[float]) -> None:
+        super().__init__([f"{level:g}" for level in levels])
+        self.width = len(asked)
+
+    def taught(self, labels: Array) -> Array:
+        """``[N]`` the value."""
+        value: Array = labels[:, 0]
+        return value
+
+    def ask(self, teacher: Any, X: Any) -> Array:
+        """``[N, M]`` the teacher's quantiles."""
         return values_of(teacher, X)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -9,16 +10,18 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from sklearn.base import RegressorMixin
-from sklearn.ensemble import ExtraTreesRegressor
+from sklearn.ensemble import ExtraTreesRegressor, HistGradientBoostingRegressor
 from sklearn.utils.validation import check_array, check_is_fitted
 
-from attar.checks import AttarError
+from attar.checks import AttarError, check_number
 from attar.data import ArrayData
+from attar.evaluation.quantiles import even_levels
 from attar.experiment import distill
 from attar.experiment.tasks import Scale, Unscaled, terms_of
-from attar.losses import Term, bounded_squared_error, squared_error
+from attar.losses import Term, bounded_squared_error, pinball, squared_error
 from attar.sklearn.distilled import Distilled
-from attar.sklearn.kinds import Values
+from attar.sklearn.kinds import Kind, Quantiles, Values
+from attar.sklearn.quantiles import ManyQuantiles, level_parameter
 from attar.sklearn.rows import length, middle, tags_of
 from attar.students import FAMILIES
 
@@ -34,6 +37,9 @@ LOSSES: dict[str, Callable[..., Any]] = {
     "bounded": bounded_squared_error,
 }
 
+#: The levels that a teacher of quantiles is asked for: they count as equally likely draws.
+_ASKED = even_levels(9)
+
 
 class DistilledRegressor(RegressorMixin, Distilled):  # type: ignore[misc]  # no stubs
     """A small network that learned from a large regressor, as a scikit-learn regressor.
@@ -48,9 +54,14 @@ class DistilledRegressor(RegressorMixin, Distilled):  # type: ignore[misc]  # no
             labels the synthetic rows itself, and the training rows through clones, unless
             ``folds`` is None. None: a forest of extremely random trees.
         student: A family of :mod:`attar.students`, by name.
+        quantiles: None: the mean is learnt. Numbers between 0 and 1: the student gives these
+            quantiles, taught by the teacher's own at evenly spread levels
+            (:func:`~attar.losses.pinball`); ``predict`` is then the one nearest to 0.5, and
+            :meth:`predict_quantiles` all. The teacher must be able to say quantiles
+            (:class:`~attar.sklearn.quantiles.ManyQuantiles`), and is always fitted here.
         loss: ``"squared"``: :func:`~attar.losses.squared_error` against the teacher's values;
             ``"bounded"``: :func:`~attar.losses.bounded_squared_error`, which spends the student
-            on the rows where it is not yet as good as the teacher.
+            on the rows where it is not yet as good as the teacher. Quantiles have their own.
         alpha: The weight of that loss in (0, 1], beside the squared error against the labels: a
             number, a list to choose from, or ``"auto"``.
         folds: In how many parts the rows are labelled, 2 or more; None takes the teacher's own
@@ -112,6 +123,7 @@ class DistilledRegressor(RegressorMixin, Distilled):  # type: ignore[misc]  # no
         learning_rate: float = 3e-3,
         proof: bool = True,
         seeds: int = 3,
+        quantiles: Sequence[float] | None = None,
     ) -> None:
         self.teacher = teacher
         self.student = student
@@ -127,6 +139,7 @@ class DistilledRegressor(RegressorMixin, Distilled):  # type: ignore[misc]  # no
         self.learning_rate = learning_rate
         self.proof = proof
         self.seeds = seeds
+        self.quantiles = quantiles
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> DistilledRegressor:
         """Label, prove, distil.
@@ -160,18 +173,50 @@ class DistilledRegressor(RegressorMixin, Distilled):  # type: ignore[misc]  # no
                 f"The 'loss' parameter of DistilledRegressor must be one of {sorted(LOSSES)}. Got "
                 f"{self.loss!r} instead."
             )
+        for level in () if self.quantiles is None else self.quantiles:
+            owner = "DistilledRegressor"
+            check_number(owner, "quantiles", level, low=0, high=1, low_open=True, high_open=True)
+        if self.quantiles is not None:
+            level_parameter(self._make_teacher(0).estimator)  # raises where it can say none
         self._single = given.ndim == 1
         labels = np.array(given[:, None] if self._single else given)  # torch wants its own
         # The student learns values of deviation 1: an error has the unit of its values, squared.
         self._scale = Scale.of(torch.from_numpy(labels))
-        self._learn(X, Values(labels.shape[1]), labels, weights)
+        kind: Kind = Values(labels.shape[1])
+        if self.quantiles is not None:
+            if labels.shape[1] > 1:
+                raise AttarError("DistilledRegressor: quantiles= goes with one target, y of [N].")
+            kind = Quantiles(self.quantiles, _ASKED)
+            labels = np.repeat(labels, len(self.quantiles), axis=1)
+        self._learn(X, kind, labels, weights)
         return self
 
     def predict(self, X: Any) -> NDArray[np.float64]:
         """``[N]``, or ``[N, targets]``: the student's values, in the unit of ``y``."""
         check_is_fitted(self, "student_")
+        if self.quantiles is not None:
+            nearest = np.abs(np.asarray(self.quantiles) - 0.5).argmin()
+            middle_: NDArray[np.float64] = self.predict_quantiles(X)[:, nearest]
+            return middle_
         values: NDArray[np.float64] = self._answers(X).numpy()
         return values[:, 0] if self._single else values
+
+    def predict_quantiles(self, X: Any) -> NDArray[np.float64]:
+        """``[N, Q]``: the student's quantiles at the levels of ``quantiles``.
+
+        Raises:
+            AttarError: If it learned the mean.
+        """
+        check_is_fitted(self, "student_")
+        if self.quantiles is None:
+            raise AttarError(
+                "DistilledRegressor.predict_quantiles: this model learned the mean. Make it with "
+                "quantiles=[0.1, 0.5, 0.9]."
+            )
+        values: NDArray[np.float64] = self._answers(X).numpy()
+        order = np.argsort(self.quantiles)
+        values[:, order] = np.sort(values, axis=1)  # outputs of a network may cross a little
+        return values
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -181,7 +226,22 @@ class DistilledRegressor(RegressorMixin, Distilled):  # type: ignore[misc]  # no
         return tags
 
     def _default_teacher(self, seed: int) -> Any:
+        if self.quantiles is not None:
+            return HistGradientBoostingRegressor(loss="quantile", quantile=0.5, random_state=seed)
         return ExtraTreesRegressor(n_estimators=200, min_samples_leaf=2, random_state=seed)
+
+    def _make_teacher(self, seed: int) -> Any:
+        made = super()._make_teacher(seed)
+        return made if self.quantiles is None else ManyQuantiles(made, _ASKED)
+
+    def _ready(self) -> Any:
+        return super()._ready() if self.quantiles is None else None
+
+    @property
+    def _loss(self) -> Callable[..., Any]:
+        if self.quantiles is None:
+            return LOSSES[self.loss]
+        return functools.partial(pinball, levels=tuple(self.quantiles))
 
     def _settle(self) -> None:
         self.alpha_ = middle(self.alpha, [0.5, 0.9])
@@ -195,7 +255,7 @@ class DistilledRegressor(RegressorMixin, Distilled):  # type: ignore[misc]  # no
             validation=data["validation"],
             test=data["test"],
             transfer=data.get("transfer"),
-            loss=LOSSES[self.loss],
+            loss=self._loss,
             alpha=self.alpha,
             parameters=self.parameters,
             steps=self.steps,
@@ -209,7 +269,7 @@ class DistilledRegressor(RegressorMixin, Distilled):  # type: ignore[misc]  # no
         return experiment
 
     def _terms(self) -> list[Term]:
-        return terms_of("regression", LOSSES[self.loss], alpha=self.alpha_)
+        return terms_of("regression", self._loss, alpha=self.alpha_)
 
     def _learnt(self, values: NDArray[Any]) -> NDArray[Any]:
         scaled: NDArray[Any] = self._scale.apply(torch.from_numpy(values)).numpy()
