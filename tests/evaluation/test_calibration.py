@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 
 import numpy as np
 import pytest
 import torch
-from scipy.optimize import minimize_scalar
+from scipy.optimize import brentq, minimize_scalar
+from scipy.stats import chi2
 
 from attar.checks import AttarError
-from attar.evaluation import accuracy, calibrate, ece, fit_temperature, nll
+from attar.evaluation import accuracy, calibrate, ece, nll
+from attar.evaluation import fit_temperature as shown
 from attar.types import UNLABELLED
+
+#: The most likely temperature, whether the rows show that it is not 1 or not.
+fit_temperature = partial(shown, level=0)
 
 
 def sample(temperature, *, rows=2000, classes=5, seed=0, scale=2.0):
@@ -126,19 +132,60 @@ def test_hopeless_rows_do_not_break_it():
         ({"logits": torch.zeros(3, 3)}, "labels must have 3 rows"),
         ({"low": 0.0}, "'low' parameter of fit_temperature"),
         ({"low": 3.0, "high": 2.0}, "'high' parameter of fit_temperature"),
+        ({"level": 1.0}, "'level' parameter of fit_temperature"),
     ],
-    ids=range(7),
+    ids=range(8),
 )
 def test_wrong_inputs(arguments, message):
     given = {"logits": torch.zeros(2, 3), "labels": torch.tensor([0, 1]), **arguments}
     with pytest.raises(AttarError, match=message):
-        fit_temperature(given.pop("logits"), given.pop("labels"), **given)
+        shown(given.pop("logits"), given.pop("labels"), **given)
+
+
+def test_it_leaves_1_only_where_the_interval_of_the_profile_likelihood_does_not_hold_it():
+    kept = {True: 0, False: 0}
+    for seed in range(60):
+        logits, labels = sample((0.8, 1.0, 1.3)[seed % 3], rows=120, seed=seed)
+        best = fit_temperature(logits, labels)
+
+        def above(inverse, best=best, logits=logits, labels=labels):  # 0 at the ends
+            more = nll(logits * inverse, labels) - nll(logits / best, labels)
+            return 2 * len(labels) * more - chi2.ppf(0.95, 1)
+
+        ends = brentq(above, 1e-3, 1 / best), brentq(above, 1 / best, 50)
+        inside = ends[0] <= 1 <= ends[1]
+        assert shown(logits, labels) == (1.0 if inside else best)
+        kept[inside] += 1
+    assert min(kept.values()) >= 10
+
+
+def test_of_calibrated_students_one_in_twenty_is_moved():
+    moved = sum(shown(*sample(1.0, rows=100, seed=seed)) != 1.0 for seed in range(1000))
+    assert 30 <= moved <= 75  # 50 expected, standard deviation 7
+
+
+def test_on_few_rows_a_calibrated_student_loses_less_on_others_than_by_the_best_fit():
+    worse = dict.fromkeys((shown, fit_temperature), 0.0)
+    others = sample(1.0, rows=4000, seed=1)
+    for seed in range(100):
+        rows = sample(1.0, rows=60, seed=100 + seed)
+        for fit in worse:
+            worse[fit] += nll(others[0] / fit(*rows), others[1]) - nll(*others)
+    assert worse[shown] < 0.6 * worse[fit_temperature]
+
+
+def test_few_rows_that_are_all_right_show_nothing_and_many_do():
+    logits = torch.tensor([[1.0, 0.0]])
+    for rows, expected in ((3, 1.0), (300, 0.01)):
+        labels = torch.zeros(rows, dtype=torch.int64)
+        assert shown(logits.repeat(rows, 1), labels) == expected
+    assert shown(logits.repeat(3, 1), torch.zeros(3, dtype=torch.int64), low=2.0) == 2.0
 
 
 def test_before_and_after_are_those_of_the_metrics():
     validation, test = sample(3.0, seed=1), sample(3.0, seed=2)
     found = calibrate(validation, test)
-    assert found.temperature == fit_temperature(*validation)
+    assert found.temperature == shown(*validation)
     assert found.note is None
     for told, (logits, labels) in ((found.validation, validation), (found.test, test)):
         scaled = logits / found.temperature
@@ -154,5 +201,10 @@ def test_where_there_is_nothing_to_fit_the_temperature_stays_1_and_says_why():
     assert found.temperature == 1.0
     assert found.note.startswith("all 2 validation rows are right")
     assert found.test["before"] == found.test["after"]
+    few, labels = sample(1.0, rows=50, seed=3)
+    labels[:10] = UNLABELLED
+    kept = calibrate((few, labels), (few, labels))
+    assert kept.temperature == 1.0
+    assert kept.note.startswith("40 validation rows do not show that another one is better (best ")
     wrong = torch.tensor([[3.0, 0.0], [0.0, 1.0]]), torch.tensor([1, 0])
     assert "no more than chance" in calibrate(wrong, right).note

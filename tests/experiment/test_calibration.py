@@ -156,7 +156,7 @@ def test_where_every_validation_row_is_right_nothing_is_scaled_and_a_warning_say
     assert experiment.calibration.temperature == 1
     (warning,) = [text for text in experiment.warnings if "not calibrated" in text]
     assert "all 36 validation rows are right" in warning
-    assert "no temperature could be fitted" in experiment.summary()
+    assert "the temperature stays 1: all 36" in experiment.summary()
     bundle = read_bundle(experiment.bundle(tmp_path / "x.zip"))
     assert bundle.load().temperature == 1
-    assert "No temperature could be fitted" in bundle.files["README.md"].decode()
+    assert "The temperature stays 1: all 36" in bundle.files["README.md"].decode()

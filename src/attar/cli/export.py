@@ -201,11 +201,12 @@ def _temperature_inside(result: Mapping[str, Any]) -> float:
 
 
 def temperature_of(run: Path, result: Mapping[str, Any]) -> float:
-    """The temperature that a run fitted to its student on validation.
+    """The temperature that a run fitted to its student on validation; why it is 1 is said.
 
     Raises:
         AttarError: If there is none.
     """
+    from attar.cli import show
     from attar.export.about import calibration_of
 
     found = calibration_of(result)
@@ -215,7 +216,7 @@ def temperature_of(run: Path, result: Mapping[str, Any]) -> float:
             f"have it fitted: attar distill --resume."
         )
     if found.get("note"):
-        raise AttarError(f"{run} cannot be calibrated: {found['note']}.")
+        show.console(stderr=True).print(f"The temperature stays 1: {found['note']}.")
     return float(found["temperature"])
 
 

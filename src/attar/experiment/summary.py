@@ -189,7 +189,7 @@ def _calibration(e: Experiment) -> list[str]:
     if found is None:
         return []
     if found.note is not None:
-        return [f"- Calibration: no temperature could be fitted: {found.note}."]
+        return [f"- Calibration: the temperature stays 1: {found.note}."]
     before, after = found.test["before"], found.test["after"]
     where = "inside the exported graph" if e.calibrate else "not in the export (calibrate=True)"
     arms = {ARM_NAMES[name]: arm.calibrated("nll") for name, arm in e.arms.items()}

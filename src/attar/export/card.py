@@ -146,7 +146,7 @@ def _calibration(manifest: Mapping[str, Any]) -> list[str]:
     if found is None or "test" not in found:
         return []
     if found.get("note"):
-        return [f"No temperature could be fitted: {found['note']}."]
+        return [f"The temperature stays 1: {found['note']}."]
     inside = manifest["models"][0]["temperature"] not in (None, 1)
     before, after = found["test"]["before"], found["test"]["after"]
     state = (
