@@ -29,9 +29,10 @@ QUICK = {"parameters": 400, "steps": 40, "batch_size": 64, "learning_rate": 0.02
 
 
 def regression(teacher=None, **settings) -> TaskExperiment:
-    forest = ExtraTreesRegressor(20, min_samples_leaf=3, random_state=0)
+    if teacher is None:
+        teacher = ExtraTreesRegressor(20, min_samples_leaf=3, random_state=0)
     given = {"train": (X, Y), "task": "regression", **QUICK, **settings}
-    return attar.distill(teacher or forest, attar.students.mlp, **given)
+    return attar.distill(teacher, attar.students.mlp, **given)
 
 
 def truth(rows):
@@ -130,6 +131,20 @@ def test_labelled_rows_are_labelled_out_of_fold_and_held_out_ones_unseen():
 )
 def test_whatever_gives_values_teaches(teacher):
     assert regression(teacher, steps=5).verdict
+
+
+def test_what_was_exported_is_a_teacher_again_and_of_another_task_refused(tmp_path):
+    first = regression(truth, steps=20)
+    first.export(tmp_path / "first.onnx")
+    second = regression(tmp_path / "first.onnx", steps=5)
+    assert second.teacher_name == "first.onnx"
+    assert any("came ready-made" in text for text in second.warnings)
+    said = first.student(second.test.batch(torch.arange(48)).inputs)
+    torch.testing.assert_close(second.teacher_logits, said, rtol=1e-4, atol=1e-2)
+    given = {"train": labels(), "task": "multilabel"}
+    with pytest.raises(AttarError, match="It is one of 'regression'"):
+        attar.distill(tmp_path / "first.onnx", attar.students.mlp, **given)
+    assert not regression(ExtraTreesRegressor(3), steps=5).warnings
 
 
 def test_the_bounded_loss_and_rows_without_labels():

@@ -30,6 +30,13 @@ from attar.experiment.tracking import Tracking, check_trackers
 from attar.losses import kl
 from attar.teachers import StoredTeacher
 
+#: Said where a teacher may have been trained on the very rows that it is judged on.
+READY_MADE = (
+    "validation or test was cut from train here, and the teacher came ready-made: if it was "
+    "trained on these rows, its scores on them are too good, and so is the gap. Give test= and "
+    "validation= rows that it has not seen."
+)
+
 
 def distill(
     teacher: Any,
@@ -273,11 +280,7 @@ def distill(
             seeds=numbers,
         )
         if cut_here and (may_have_seen(teacher) or folds is None):
-            experiment.warnings.append(
-                "validation or test was cut from train here, and the teacher came ready-made: if "
-                "it was trained on these rows, its scores on them are too good, and so is the gap. "
-                "Give test= and validation= rows that it has not seen."
-            )
+            experiment.warnings.append(READY_MADE)
         experiment.calibrate = calibrate
         if calibrate and experiment.calibration is not None and experiment.calibration.note:
             experiment.warnings.append(

@@ -19,14 +19,21 @@ from attar.evaluation import count_macs, predict_logits
 from attar.evaluation.quantiles import at_levels
 from attar.experiment import arms as arms_of
 from attar.experiment.arms import Run, SoftLoss
-from attar.experiment.distill import configured, run_folder, seeds_of, steps_of, train_all
+from attar.experiment.distill import (
+    READY_MADE,
+    configured,
+    run_folder,
+    seeds_of,
+    steps_of,
+    train_all,
+)
 from attar.experiment.folder import identity, settle
 from attar.experiment.inputs import Splits, make_splits, plan_student, size_of
 from attar.experiment.opening import facts_of, sizes_of
 from attar.experiment.progress import OnProgress, Progress, quietly
 from attar.experiment.result import ArmResult, Trial, example_tensor
 from attar.experiment.task_result import TaskExperiment
-from attar.experiment.task_teachers import Answered, ask_all
+from attar.experiment.task_teachers import Answered, ask_all, may_have_seen
 from attar.experiment.tasks import (
     LOSSES,
     Scale,
@@ -132,6 +139,8 @@ def distill_task(
         settle(folder, {"task": task, **identity(trainer, settings, numbers, {"train": asked})})
         chosen, trials = train_all(trainer, settings, numbers, tell)
         experiment = _open_test(trainer, chosen, trials, asked, scale, tell, seeds=numbers)
+        if cut_here and (folds is None or may_have_seen(teacher)):
+            experiment.warnings.append(READY_MADE)
         if out is not None:
             experiment.save(folder)
     return experiment

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 from attar.checks import AttarError, need
 from attar.evaluation import predict_logits
 from attar.experiment.inputs import Splits
+from attar.export.runtime import load
 from attar.teachers import GivenTeacher
 from attar.teachers.columns import label_probabilities, log_odds, values_of
 from attar.teachers.estimator import flat_rows, is_fitted
@@ -85,8 +87,9 @@ def ask_all(
 
     Args:
         teacher: A regressor, or for several labels a classifier with ``predict_proba``, fitted or
-            not; a torch module, a function of numpy inputs, an object that answers batches; or
-            a list of these, whose mean (of values, or of probabilities) is taken.
+            not; a torch module, a function of numpy inputs, a file that Attar exported, an
+            object that answers batches; or a list of these, whose mean (of values, or of
+            probabilities) is taken.
         splits: The rows.
         task: ``"regression"`` or ``"multilabel"``.
         folds: Clones that label the labelled rows; None takes the estimator's own word.
@@ -131,6 +134,8 @@ def _ask_one(
     method = "predict" if task == "regression" else "predict_proba"
     if hasattr(teacher, "fit") and hasattr(teacher, method):
         return _cross_fitted(teacher, splits, task, folds, refit=refit, seed=seed)
+    if isinstance(teacher, str | Path) and Path(teacher).suffix.lower() == ".onnx":
+        teacher = _exported(Path(teacher), task)
     asked = _asked(teacher, task, method)
     answers = {}
     for name in ("train", "validation", "test"):
@@ -139,6 +144,23 @@ def _ask_one(
     called = getattr(teacher, "name", None) or getattr(teacher, "__name__", None)
     name = str(called or type(teacher).__name__)
     return _Member(name, _parameters(teacher), getattr(teacher, "bytes", None), answers)
+
+
+def _exported(path: Path, task: str) -> Any:
+    """A student that Attar exported, as a function."""
+    student = load(path)
+    if student.task != task:
+        raise AttarError(
+            f"distill: the teacher {path} must be a model of the task {task!r} that Attar "
+            f"exported. It is one of {student.task!r}; wrap another model in a function."
+        )
+    answer = student.values if task == "regression" else student.predict_proba
+
+    def told(inputs: Any) -> Any:
+        return answer(inputs)
+
+    told.__name__ = path.name
+    return told
 
 
 def _asked(teacher: Any, task: str, method: str) -> Asked:
@@ -151,8 +173,8 @@ def _asked(teacher: Any, task: str, method: str) -> Asked:
         return lambda data: _from_function(teacher, data, task)
     raise AttarError(
         f"distill: a teacher of the task {task!r} must be an estimator with fit and {method}, a "
-        "torch module, a function from numpy inputs to an answer [N, D], or a list of these. Got "
-        f"{type(teacher).__name__}."
+        "torch module, a function from numpy inputs to an answer [N, D], an .onnx file that Attar "
+        f"wrote for that task, or a list of these. Got {type(teacher).__name__}."
     )
 
 
@@ -194,6 +216,13 @@ def _cross_fitted(
     steps = getattr(estimator, "steps", None)
     name = type(steps[-1][1] if steps else estimator).__name__
     return _Member(name if folds is None else f"cross-fitted {name}", None, _size(full), answers)
+
+
+def may_have_seen(teacher: Any) -> bool:
+    """Whether a teacher came ready-made, with rows of its own that nobody here knows."""
+    if isinstance(teacher, list | tuple):
+        return any(may_have_seen(member) for member in teacher)
+    return not hasattr(teacher, "fit")
 
 
 def taught_columns(labels: NDArray[Any], task: str) -> NDArray[Any]:

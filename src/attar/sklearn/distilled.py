@@ -267,7 +267,9 @@ class Distilled(BaseEstimator):  # type: ignore[misc]  # no stubs
 
     def _distil(self, X: Any, labels: NDArray[Any], weights: Weights, seed: int) -> None:
         """The student that ships: it learns from all rows, with what was chosen."""
-        full = self._ready() or self._fit_teacher(X, labels, weights, seed)
+        full = self._ready()
+        if full is None:
+            full = self._fit_teacher(X, labels, weights, seed)
         targets = self._soft_targets(X, labels, weights, full, seed)
         made = self._synthetic(X, seed)
         count = len(labels)
