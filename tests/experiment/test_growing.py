@@ -13,7 +13,7 @@ from attar.data import ArrayData, munge
 from attar.experiment import distill
 from attar.experiment.growing import grow
 from attar.export import load_student, runtime
-from attar.students import TABLES, TreeEnsemble, tree
+from attar.students import TREES, TreeEnsemble, tree
 from attar.teachers import GivenTeacher
 
 
@@ -22,7 +22,7 @@ def test_the_experiment_judges_trees(tmp_path, name):
     inputs, labels = load_wine(return_X_y=True)
     experiment = distill(
         ExtraTreesClassifier(20, random_state=0),
-        TABLES[name],
+        TREES[name],
         train=(inputs, labels),
         transfer=(munge(inputs, count=100), None),
         temperature="auto",

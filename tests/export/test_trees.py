@@ -9,7 +9,7 @@ import torch
 from sklearn.datasets import load_wine
 
 from attar.export import load_student, runtime, save_weights, to_onnx
-from attar.students import TABLES, TreeEnsemble
+from attar.students import TREES, TreeEnsemble
 from attar.students.trees import soft_and_hard
 
 NAMES = ["red", "white", "green"]
@@ -17,7 +17,7 @@ NAMES = ["red", "white", "green"]
 
 def fitted(name: str, width: int = 12) -> tuple[TreeEnsemble, torch.Tensor]:
     inputs, labels = (torch.from_numpy(x) for x in load_wine(return_X_y=True))
-    model = TABLES[name].model(width, input_shape=(13,), classes=3)
+    model = TREES[name].model(width, input_shape=(13,), classes=3)
     assert isinstance(model, TreeEnsemble)
     model.fit(inputs.float(), soft_and_hard(labels, classes=3, smoothing=0.1))
     return model, inputs.float()

@@ -9,7 +9,7 @@ from sklearn.datasets import load_wine
 from sklearn.tree import DecisionTreeRegressor
 
 from attar.checks import AttarError
-from attar.students import TABLES, TreeEnsemble, boosted, count_parameters, fit_to, tree
+from attar.students import TREES, TreeEnsemble, boosted, count_parameters, fit_to, tree
 from attar.students.trees import FLOOR, _below, soft_and_hard
 
 
@@ -30,10 +30,10 @@ def test_a_tree_is_as_large_as_its_splits_and_leaves_say() -> None:
     assert count_parameters(boosted.model(7, input_shape=(9,), classes=3)) == 7 * (30 + 48)
 
 
-@pytest.mark.parametrize("name", TABLES)
+@pytest.mark.parametrize("name", TREES)
 @pytest.mark.parametrize("parameters", [1000, 20_000])
 def test_fit_to_finds_the_largest_that_fits(name, parameters) -> None:
-    family, shape = TABLES[name], {"input_shape": (13,), "classes": 3}
+    family, shape = TREES[name], {"input_shape": (13,), "classes": 3}
     width = fit_to(family, parameters=parameters, **shape)
     assert count_parameters(family.model(width, **shape)) <= parameters
     assert count_parameters(family.model(width + 1, **shape)) > parameters
@@ -94,7 +94,7 @@ def test_more_boosted_trees_come_closer_to_the_targets(labels_alone) -> None:
     assert away[2] < entropy + 0.05
 
 
-@pytest.mark.parametrize("name", TABLES)
+@pytest.mark.parametrize("name", TREES)
 def test_weights_count_as_repetition_and_none_as_absence(name) -> None:
     inputs, _ = wine()
     targets = said()
@@ -103,32 +103,32 @@ def test_weights_count_as_repetition_and_none_as_absence(name) -> None:
     heavy[100:] = 0
     models = []
     for rows, some, weights in ((inputs, targets, heavy), (inputs[:100], targets[:100], None)):
-        model = TABLES[name].model(6, **shape)
+        model = TREES[name].model(6, **shape)
         model.fit(rows, some, weights=weights)
         models.append(model(inputs))
     torch.testing.assert_close(*models)
 
 
-@pytest.mark.parametrize("name", TABLES)
+@pytest.mark.parametrize("name", TREES)
 def test_the_same_seed_gives_the_same_bits(name) -> None:
     inputs, _ = wine()
     made = []
     for _ in range(2):
-        model = TABLES[name].model(9, input_shape=(13,), classes=3)
+        model = TREES[name].model(9, input_shape=(13,), classes=3)
         model.fit(inputs, said(), seed=5)
         made.append(model.state_dict())
     assert all(torch.equal(made[0][key], made[1][key]) for key in made[0])
 
 
-@pytest.mark.parametrize("name", TABLES)
+@pytest.mark.parametrize("name", TREES)
 def test_weights_are_read_back_into_a_fresh_one(name) -> None:
     inputs, _ = wine()
-    model = TABLES[name].model(9, input_shape=(13,), classes=3)
+    model = TREES[name].model(9, input_shape=(13,), classes=3)
     model.fit(inputs, said())
-    again = TABLES[name].model(9, input_shape=(13,), classes=3)
+    again = TREES[name].model(9, input_shape=(13,), classes=3)
     again.load_state_dict(copy.deepcopy(model.state_dict()))
     assert torch.equal(again(inputs), model(inputs))
-    assert TABLES[name].restore(model.state_dict())[1] is None
+    assert TREES[name].restore(model.state_dict())[1] is None
 
 
 def test_rows_that_are_all_alike_end_in_one_leaf() -> None:

@@ -16,7 +16,7 @@ OBJECT = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
 #: The families of students by name; :data:`attar.students.FAMILIES` without loading torch.
 STUDENTS = ("convnet", "mlp", "plain_convnet", "resnet")
 #: Those for tables; :data:`attar.students.TABLES`.
-TABLES = ("boosted", "tree")
+TABLES = ("boosted", "table_mlp", "tree")
 
 
 def load_object(word: str, what: str) -> Any:

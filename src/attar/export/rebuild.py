@@ -15,7 +15,7 @@ from attar.checks import AttarError, need
 from attar.export.about import result_of
 from attar.export.bundle import read_bundle
 from attar.export.weights import load_weights
-from attar.students import Family, Standardize, family_named
+from attar.students import Family, family_named
 
 
 class Temperature(nn.Module):
@@ -96,7 +96,7 @@ class Recipe:
             scaler=scaler,
         )
 
-    def _restored(self, family: Family, weights: Path) -> tuple[Family, Standardize | None]:
+    def _restored(self, family: Family, weights: Path) -> tuple[Family, nn.Module | None]:
         safe_open = need("safetensors", extra="train", purpose="loading weights").safe_open
         try:
             with safe_open(weights, framework="pt") as file:

@@ -14,14 +14,17 @@ from attar.students.mlp import mlp
 from attar.students.plain_convnet import plain_convnet
 from attar.students.resnet import resnet
 from attar.students.standardize import Standardize
+from attar.students.table_mlp import PiecewiseLinear, table_mlp
 from attar.students.text import word_bag
 from attar.students.timm_models import PREFIX, timm_models
 from attar.students.trees import TreeEnsemble, boosted, tree
 
 #: By name, for the command line: those that take numbers or images.
 FAMILIES = {"convnet": convnet, "mlp": mlp, "plain_convnet": plain_convnet, "resnet": resnet}
-#: By name, for the command line: those for the rows of a table.
-TABLES = {"boosted": boosted, "tree": tree}
+#: By name: those without a network.
+TREES = {"boosted": boosted, "tree": tree}
+#: By name: those for the rows of a table alone.
+TABLES = {**TREES, "table_mlp": table_mlp}
 
 
 def family_named(name: str) -> Family | None:
@@ -38,7 +41,9 @@ def family_named(name: str) -> Family | None:
 __all__ = [
     "FAMILIES",
     "TABLES",
+    "TREES",
     "Family",
+    "PiecewiseLinear",
     "Standardize",
     "TreeEnsemble",
     "boosted",
@@ -49,6 +54,7 @@ __all__ = [
     "mlp",
     "plain_convnet",
     "resnet",
+    "table_mlp",
     "timm_models",
     "tree",
     "word_bag",

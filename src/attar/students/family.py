@@ -44,7 +44,7 @@ class Family:
         *,
         input_shape: tuple[int, ...],
         classes: int,
-        scaler: Standardize | None = None,
+        scaler: nn.Module | None = None,
     ) -> nn.Module:
         """A fresh member, its weights drawn from torch's generator.
 
@@ -52,8 +52,8 @@ class Family:
             width: The size, from 1 to ``largest``.
             input_shape: The shape of one row, without the batch.
             classes: How many classes, or values of a regression; at least 1.
-            scaler: Put in front, so that the model takes raw inputs; a family whose inputs are
-                not standardised does without.
+            scaler: Put in front, so that the model takes raw inputs: :class:`Standardize`, or
+                what :meth:`fit` gave; a family whose inputs are not standardised does without.
 
         Raises:
             AttarError: If a number is out of range or the family does not take such inputs.
@@ -68,7 +68,7 @@ class Family:
 
     def fit(
         self, inputs: Any, columns: Sequence[Column] | None = None
-    ) -> tuple[Family, Standardize | None]:
+    ) -> tuple[Family, nn.Module | None]:
         """The family as it suits these rows, and the scaler to put in front of its members.
 
         Args:
@@ -78,7 +78,7 @@ class Family:
         """
         return self, Standardize.fit(inputs) if self.standardized else None
 
-    def restore(self, weights: Mapping[str, Tensor]) -> tuple[Family, Standardize | None]:
+    def restore(self, weights: Mapping[str, Tensor]) -> tuple[Family, nn.Module | None]:
         """The family and the scaler that a model with these weights was made with.
 
         Args:
