@@ -56,6 +56,23 @@ def test_a_teacher_that_answers_is_told_of_with_rows_a_second_and_the_time_left(
     ]
 
 
+def test_other_rows_are_counted_anew():
+    (console, stream), clock = page(terminal=False), Clock()
+    with show.Reporter(console, clock=clock) as tell:
+        for now, done, total in (
+            (0, 0, 5000),
+            (1000, 5000, 5000),
+            (1010, 0, 400),
+            (1020, 100, 400),
+        ):
+            clock.now = now
+            tell.tell("label", "The teacher answers", done, total)
+    assert stream.getvalue().splitlines()[2:] == [
+        "The teacher answers (0 of 400)",
+        "The teacher answers (100 of 400, 10 rows/s, 30 s left)",
+    ]
+
+
 def test_what_has_nothing_to_count_is_always_said():
     console, stream = page(terminal=False)
     with show.Reporter(console, clock=Clock()) as tell:

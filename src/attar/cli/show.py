@@ -82,7 +82,7 @@ class Reporter:
         self._clock = clock
         self._stage: str | None = None
         self._last = 0.0
-        self._began, self._first = 0.0, 0
+        self._began, self._first, self._total = 0.0, 0, 0
         self._bars: Progress | None = None
         self._bar: TaskID | None = None
         if self._console.is_terminal:
@@ -117,8 +117,8 @@ class Reporter:
         """The same, by its parts."""
         new = stage != self._stage
         self._stage = stage
-        if new:
-            self._began, self._first = self._clock(), done
+        if new or total != self._total:  # other rows: those of validation, say
+            self._began, self._first, self._total = self._clock(), done, total
         if self._bars is None:
             self._line(message, done, total, due=new or not total)
             return

@@ -15,9 +15,10 @@ from torch import Tensor
 
 from attar.checks import AttarError, check_finite, check_logits
 from attar.store.description import Inputs, Source
-from attar.store.pace import AS_IT_IS, BATCH_SIZE, FIRST_SIZES, Pace, find_pace
+from attar.store.hunt import FIRST_SIZE, find_pace
+from attar.store.pace import AS_IT_IS, BATCH_SIZE, Pace
 from attar.store.writer import batches
-from attar.types import VIEW, Data, SparseTargets, Teacher, dense_logits
+from attar.types import VIEW, Batch, Data, SparseTargets, Teacher, dense_logits
 
 #: How many rows a teacher without a fingerprint of its own is recognised by.
 PROBE_ROWS = 8
@@ -36,6 +37,7 @@ class Asker:
         batch_size: Rows of one question; ``"auto"``: what a layer remembers, or is measured.
         name: What a store calls the teacher; None for its own name.
         backends: Further ways of asking a network, by name (:meth:`ModelTeacher.ways`).
+        shares: Among how many askers the rows are shared out: a pass is as much shorter.
 
     Raises:
         AttarError: If there are no rows, their numbers are not all different, or the name is
@@ -50,6 +52,7 @@ class Asker:
         batch_size: int | Literal["auto"],
         name: str | None = None,
         backends: Mapping[str, Any] | None = None,
+        shares: int = 1,
     ) -> None:
         if not len(data):
             raise AttarError("label: the data has no rows.")
@@ -61,7 +64,9 @@ class Asker:
         self.fixed = batch_size != "auto"
         self.batch_size = BATCH_SIZE if batch_size == "auto" else int(batch_size)
         self._backends = backends or {}
-        self._voice = teacher
+        self._shares = shares
+        self._way = AS_IT_IS
+        self._voice: Teacher | None = None
         self.columns: int | None = len(data.classes) or None
         rows: NDArray[np.int64] = data.rows.cpu().numpy()
         self._order: NDArray[np.int64] | None = None
@@ -91,32 +96,43 @@ class Asker:
         if self.fixed or not callable(ways):
             return Pace(batch_size=self.batch_size)
         rows = len(self.rows)
-        batch = functools.cache(lambda size: self.data.batch(self._indices(torch.arange(size)), 0))
-        found = ways(batch(min(rows, FIRST_SIZES[0])), self._backends)
+
+        @functools.cache
+        def batch(size: int) -> Batch:
+            # From all over the data: the first rows may all be of one class.
+            return self.data.batch(self._indices(torch.arange(size) * rows // size), 0)
+
+        found = ways(batch(min(rows, FIRST_SIZE)), self._backends)
         if not found:  # an ensemble with a function in it
             return Pace(batch_size=self.batch_size)
         return find_pace(
             found,
             batch,
             rows=rows,
-            total=rows * self.data.view_count,
+            total=rows * self.data.view_count // self._shares,
             max_kl=max_kl,
             temperatures=temperatures,
         )
 
     def keep(self, pace: Pace) -> None:
         """Ask in this way from now on; a number that was given stays."""
-        if not self.fixed:
-            self.batch_size = pace.batch_size
-        if pace.way == AS_IT_IS or self.fixed:
+        if self.fixed:
             return
-        rows = torch.arange(min(len(self.rows), FIRST_SIZES[0]))
+        self.batch_size = pace.batch_size
+        if pace.way != self._way:
+            self._way, self._voice = pace.way, None
+
+    def voice(self) -> Teacher:
+        """Who answers: the teacher, or what is asked in its way, made when it is first needed."""
         ways = getattr(self.teacher, "ways", None)
-        if callable(ways):
-            way = ways(self.data.batch(self._indices(rows), 0), self._backends).get(pace.way)
+        if self._voice is None and self._way != AS_IT_IS and callable(ways):
+            rows = torch.arange(min(len(self.rows), FIRST_SIZE))
+            way = ways(self.data.batch(self._indices(rows), 0), self._backends).get(self._way)
             # What another machine lacks is asked as it is: the last bits differ, no more.
             with suppress(Exception):
-                self._voice = self.teacher if way is None else way.make()
+                self._voice = None if way is None else way.make()
+        self._voice = self._voice or self.teacher
+        return self._voice
 
     def first(self) -> tuple[Tensor, Tensor]:
         """The first rows, whose answer is kept until it is asked for in its turn.
@@ -164,7 +180,7 @@ class Asker:
                 f"for. Asked for id {int(expected[0])} first, got {batch.ids[:1].tolist()}."
             )
         with torch.no_grad():
-            outputs = self._voice(batch)
+            outputs = self.voice()(batch)
         logits = getattr(outputs, "logits", None)
         if isinstance(logits, SparseTargets):
             logits = dense_logits("label", outputs)

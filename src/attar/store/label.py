@@ -172,7 +172,7 @@ def label_shard(
     wish.check()
     place = place_of(path)
     folder.claim(place)
-    asker = Asker(teacher, data, batch_size=batch_size, name=name, backends=backends)
+    asker = Asker(teacher, data, batch_size=batch_size, name=name, backends=backends, shares=count)
     about = claim_layer(place, asker, wish)
     writer = LayerWriter(place, about)
     if about.data.views < data.view_count:

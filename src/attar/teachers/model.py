@@ -164,7 +164,8 @@ def _in_bfloat16(run: Callable[[Any], Any], module: nn.Module) -> Callable[[Any]
 
 
 def _compiled(module: nn.Module) -> Callable[[Any], Any]:
-    compiled: Callable[[Any], Any] = torch.compile(module, dynamic=False)
+    # For any batch size: else the last batch, a smaller one, would be compiled for anew.
+    compiled: Callable[[Any], Any] = torch.compile(module, dynamic=True)
     return compiled
 
 
