@@ -159,3 +159,17 @@ def test_a_folder_that_is_no_store_is_said_to_be_none(work):
         code, _, err = attar("store", command, "nowhere")
         assert code == 2
         assert err.startswith("attar: Store: nowhere is no store"), err
+
+
+def test_info_says_which_rows_no_fold_held_out(work):
+    from sklearn.model_selection import TimeSeriesSplit
+    from sklearn.neighbors import KNeighborsClassifier
+
+    from attar import label as label_any
+
+    rows = np.load("rows.npz")["X"], np.arange(32) % 2
+    with pytest.warns(UserWarning, match="no fold holds out 8 of 32 rows"):
+        label_any(KNeighborsClassifier(1), rows, "timely", folds=TimeSeriesSplit(3))
+    code, out, _ = attar("store", "info", "timely")
+    assert code == 0
+    assert "without rows that no fold held out, of 0 to 7" in out

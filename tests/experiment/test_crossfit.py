@@ -117,6 +117,14 @@ def test_rows_that_no_fold_holds_out_stay_out_of_the_store(tmp_path: Path) -> No
     assert sorted(path.name for path in (tmp_path / "nets").iterdir())[-1] == (
         "network-4.safetensors"
     )
+    # The store says so itself, also to someone who opens it later.
+    again = attar.Store.open(tmp_path / "s")
+    assert again.manifest["data"]["left_out"] == [[0, 16]]
+    why = r"2 of 3 ids were left out .*, the first is row 3: no fold held them out"
+    with pytest.raises(attar.AttarError, match=why):
+        again.logits(torch.tensor([20, 3, 15]))
+    with pytest.raises(attar.AttarError, match=r"1 of 1 ids are not in .* row 80 in view 0"):
+        again.logits(torch.tensor([80]))
 
 
 def test_networks_of_other_labels_are_refused(tmp_path: Path) -> None:

@@ -79,6 +79,12 @@ def change(path: Path, fields: dict[str, Any]) -> None:
         ({"data": {"views": 2**22}}, "is missing"),
         ({"data": {"views": 0}}, "not finished"),
         ({"data": None}, "'data'"),
+        ({"data": {"left_out": 3}}, "'data.left_out'"),
+        ({"data": {"left_out": [[0, 2, 4]]}}, "'data.left_out'"),
+        ({"data": {"left_out": [[2, 2]]}}, "'data.left_out'"),
+        ({"data": {"left_out": [[5, 9], [0, 2]]}}, "'data.left_out'"),
+        ({"data": {"left_out": [[0, 2.0]]}}, "'data.left_out'"),
+        ({"data": {"left_out": [[-1, 2]]}}, "'data.left_out'"),
     ],
 )
 def test_every_field_is_checked(layer: Path, fields: dict[str, Any], message: str) -> None:
@@ -119,6 +125,13 @@ def test_a_change_without_the_checksum_is_noticed(layer: Path, old: bytes, new: 
 def test_unknown_fields_are_left_aside(layer: Path) -> None:
     change(layer, {"files": ["../x"], "teacher": {"path": "/etc/passwd"}})
     assert "files" not in Store.open(layer.parents[1]).manifest
+
+
+def test_a_description_from_before_rows_could_be_left_out_is_read(layer: Path) -> None:
+    raw = json.loads(layer.read_text())
+    del raw["checksum"], raw["data"]["left_out"]
+    layer.write_bytes(description.pack(raw))
+    assert Store.open(layer.parents[1]).manifest["data"]["left_out"] == []
 
 
 def test_layers_of_other_classes_are_refused(layer: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Annotated, Any
 
@@ -53,6 +53,9 @@ def info(store: StoreWord) -> None:
     head = ["teacher", "rows", "views", "kept as", "bytes a row", "in all"]
     page.print(show.table(head, rows))
     for one in found:
+        if one.about.data.left_out:
+            words = _left_out(one.about.data.left_out)
+            page.print(f"{one.about.teacher.name}: {words}", soft_wrap=True)
         if one.about.asked:
             page.print(f"{one.about.teacher.name}: {_asked(one.about.asked)}", soft_wrap=True)
         if one.about.fidelity.get("kl"):
@@ -157,6 +160,12 @@ def prune(
 
     gone = _store().prune(store, teachers=teacher or (), views=views, unfinished=unfinished)
     show.console().print(f"{_size(gone)} removed from {store}", soft_wrap=True)
+
+
+def _left_out(runs: Sequence[tuple[int, int]]) -> str:
+    """Which rows are not there on purpose."""
+    shown = ", ".join(f"{start} to {stop - 1}" for start, stop in runs[:5])
+    return f"without rows that no fold held out, of {shown}{', ...' if len(runs) > 5 else ''}"
 
 
 def _asked(said: Mapping[str, Any]) -> str:

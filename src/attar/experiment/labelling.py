@@ -57,7 +57,8 @@ def label(
             who did not see their label. A forest or an over-fitted network that labels its own
             training rows says little more than the label. How many folds, or a splitter of
             scikit-learn. Rows that a splitter never holds out, such as the first ones of
-            ``TimeSeriesSplit``, stay out of the store, with a warning.
+            ``TimeSeriesSplit``, stay out of the store, with a warning; the manifest notes them,
+            and reading one raises with the reason.
         groups: ``[N]``, one a row: rows of one group are never on both sides of a fold.
         fit: ``fit(network, rows)`` trains a fresh network on the rows of a fold.
         full: With ``folds``, the fitted teacher for the rows without a label, if there is one.

@@ -17,6 +17,7 @@ from attar.checks import AttarError, check_finite, check_logits
 from attar.store.description import Inputs, Source
 from attar.store.hunt import FIRST_SIZE, find_pace
 from attar.store.pace import AS_IT_IS, BATCH_SIZE, Pace
+from attar.store.rows import runs
 from attar.store.writer import batches
 from attar.types import VIEW, Batch, Data, SparseTargets, Teacher, dense_logits
 
@@ -238,7 +239,20 @@ class Asker:
         fingerprint, transforms = identity(self.data)
         low, high, count = int(self.rows[0]), int(self.rows[-1]), len(self.rows)
         start = low if high - low + 1 == count else None
-        return Inputs(fingerprint, count, start, transforms if self.data.view_count > 1 else "")
+        return Inputs(
+            fingerprint,
+            count,
+            start,
+            transforms if self.data.view_count > 1 else "",
+            left_out=self._left_out(),
+        )
+
+    def _left_out(self) -> tuple[tuple[int, int], ...]:
+        """Which rows beside these the teacher will not answer, and says so."""
+        left_out = getattr(self.teacher, "left_out", None)
+        if not isinstance(left_out, Tensor) or not len(left_out):
+            return ()
+        return runs(left_out.cpu().numpy(), self.rows)
 
 
 def identity(data: Data) -> tuple[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
@@ -50,6 +51,8 @@ class Inputs:
         start: The first row number where they are a range; None where a file lists them.
         transforms: What makes the views, in words; empty where there is view 0 alone.
         views: How many views are finished; 0 while the first is being labelled.
+        left_out: Runs ``(start, stop)`` of row numbers: a row in one of them that is not in the
+            layer was left out on purpose, since whoever could label it has seen its label.
     """
 
     fingerprint: str
@@ -57,6 +60,7 @@ class Inputs:
     start: int | None
     transforms: str = ""
     views: int = 0
+    left_out: tuple[tuple[int, int], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -104,7 +108,10 @@ def to_json(description: Description) -> dict[str, Any]:
         "version": layout.VERSION,
         "created_with": description.created_with,
         "teacher": asdict(description.teacher),
-        "data": asdict(description.data),
+        "data": {
+            **asdict(description.data),
+            "left_out": [list(run) for run in description.data.left_out],
+        },
         "encoding": description.encoding.to_json(),
         "classes": len(names) if names == numbered(len(names)) else list(names),
         "pass": dict(description.asked),
@@ -223,7 +230,17 @@ def _inputs(owner: str, raw: Mapping[str, Any]) -> Inputs:
     if type(views) is not int or not 0 <= views <= MOST_VIEWS:
         raise broken(owner, "data.views", f"an integer from 0 to {MOST_VIEWS}", views)
     known = Inputs.__dataclass_fields__
-    return Inputs(**{name: value for name, value in raw.items() if name in known})
+    values = {name: value for name, value in raw.items() if name in known}
+    return Inputs(**{**values, "left_out": _runs(owner, raw.get("left_out", []))})
+
+
+def _runs(owner: str, raw: Any) -> tuple[tuple[int, int], ...]:
+    pairs = isinstance(raw, list) and all(isinstance(run, list) and len(run) == 2 for run in raw)
+    edges = [-1, *itertools.chain(*raw), MOST_ROWS + 1] if pairs else []
+    whole = bool(edges) and all(type(edge) is int for edge in edges)
+    if not whole or not all(low < high for low, high in itertools.pairwise(edges)):
+        raise broken(owner, "data.left_out", "pairs of row numbers that rise", raw)
+    return tuple((start, stop) for start, stop in raw)
 
 
 def _mapping(owner: str, raw: Mapping[str, Any], name: str) -> Mapping[str, Any]:

@@ -47,7 +47,9 @@ def label(
     Args:
         teacher: Anything callable with a batch. Its ``name`` and ``fingerprint()`` are used
             where it has them; otherwise its answers to the first eight rows stand for it and
-            the manifest says that it is not verified.
+            the manifest says that it is not verified. Row numbers in its ``left_out`` (of
+            :class:`attar.teachers.CrossFitted`) are noted in ``manifest["data"]``, and
+            reading such a row raises with the reason.
         data: The rows. Each is labelled in each of its views.
         path: A folder that does not exist yet, is empty, or holds a store; or an address of
             fsspec.

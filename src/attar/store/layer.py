@@ -134,6 +134,15 @@ class Layer:
         good = (places.view(np.uint64) < numbers) & (views.view(np.uint64) < self.views)
         return self._spread(places) + views * self._view_slot, None if bool(good.all()) else good
 
+    def left_out(self, ids: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """``[B]``: which of these ids, if they are not here, are not here on purpose."""
+        runs = np.array(self.about.data.left_out, dtype=np.int64).reshape(-1, 2)
+        rows = ids & (VIEW - 1)
+        inside = np.searchsorted(runs[:, 0], rows, side="right") - 1
+        found: NDArray[np.bool_] = inside >= 0
+        found[found] = rows[found] < runs[inside[found], 1]
+        return found
+
     def _spread(self, places: NDArray[np.int64]) -> NDArray[np.int64]:
         """Places within a view, with the gaps that there are in memory between its files."""
         if not self._gap:

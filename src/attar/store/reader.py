@@ -269,6 +269,16 @@ class Store:
         return found
 
     def _missing(self, ids: NDArray[np.int64], lacking: NDArray[np.bool_]) -> AttarError:
+        left_out = lacking & np.logical_or.reduce([layer.left_out(ids) for layer in self.layers])
+        if left_out.any():
+            first = int(ids[int(np.argmax(left_out))])
+            return AttarError(
+                f"Store: {int(left_out.sum())} of {len(ids)} ids were left out of {self.path} when "
+                f"it was labelled, the first is row {first % VIEW}: no fold held them out, so "
+                f"whoever could label them has seen their labels. Train on the other rows, "
+                f"data.take(torch.isin(data.rows, store.ids)), or label with folds that hold out "
+                f"every row."
+            )
         first = int(ids[int(np.argmax(lacking))])
         return AttarError(
             f"Store: {int(lacking.sum())} of {len(ids)} ids are not in {self.path}, the "

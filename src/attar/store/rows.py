@@ -71,6 +71,21 @@ class RowTable:
         return found
 
 
+def runs(wanted: NDArray[np.int64], others: NDArray[np.int64]) -> tuple[tuple[int, int], ...]:
+    """The wanted row numbers as runs ``(start, stop)``; a run goes on over numbers of others.
+
+    So it takes few of them where the others are easily told apart.
+
+    >>> runs(np.array([4, 0, 1, 9]), np.array([2, 3, 5]))
+    ((0, 5), (9, 10))
+    """
+    wanted = np.unique(wanted)
+    places = np.searchsorted(np.union1d(wanted, others), wanted)
+    # Between neighbours of one run there are as many numbers as there are rows.
+    breaks = (np.diff(wanted) != np.diff(places)).nonzero()[0] + 1
+    return tuple((int(run[0]), int(run[-1]) + 1) for run in np.split(wanted, breaks))
+
+
 def pack(rows: NDArray[np.int64], layer: str) -> list[memoryview]:
     """The file of the row numbers of a layer, in pieces."""
     payload = np.ascontiguousarray(rows, dtype=DTYPE).view(np.uint8)
