@@ -41,9 +41,9 @@ def _wrn(figures: Figures, table: Table) -> str:
     head = ["a step", "seconds", "over Attar", "over Attar, channels last"]
     ideal, goal = (figures[f"wrn_{name}_online_over_attar"] for name in ("ideal", "goal"))
     return f"""WRN-40-2 teaches WRN-16-2 on images of 32 x 32 pixels, 100 classes, batch 64.
-The loops take turns on one core, and a ratio is the median over the rounds, 10th to 90th percentile. By the
-count of operations a loop with the teacher in it takes {ideal:.2f} times as long as
-one without; the goal was {goal:.1f}. A student whose weights lie channels last, by
+The loops take turns on one core, and a ratio is the median over the rounds, 10th to 90th
+percentile. By the count of operations a loop with the teacher in it takes {ideal:.2f} times as
+long as one without; the goal was {goal:.1f}. A student whose weights lie channels last, by
 `student.to(memory_format=torch.channels_last)`, is the faster one on a processor in every loop.
 
 {table(head, lines)}"""

@@ -149,6 +149,22 @@ def distill(
             rich_help_panel=STUDENT,
         ),
     ] = "0.9",
+    loss: Annotated[
+        str | None,
+        typer.Option(
+            help="kl, jsd, dkd, standardized_kl, a list of these, or auto. Where this, T or alpha "
+            "is auto, or losses are several, all are searched for on validation.",
+            rich_help_panel=STUDENT,
+        ),
+    ] = None,
+    search_cost: Annotated[
+        float,
+        typer.Option(
+            help="What a search may cost for each arm, in whole trainings.",
+            min=1,
+            rich_help_panel=STUDENT,
+        ),
+    ] = 3.0,
     seeds: Annotated[
         str, typer.Option(help="How many (3), or which (0,1,5).", rich_help_panel=STUDENT)
     ] = "3",
@@ -195,12 +211,16 @@ def distill(
     numbers: dict[str, Any] = {
         "temperature": choices("temperature", temperature, high=1e3),
         "alpha": choices("alpha", alpha, high=1.0),
+        "search_cost": search_cost,
         "seeds": seeds_of(seeds),
         "steps": steps,
         "epochs": epochs,
         "batch_size": batch_size,
         "learning_rate": learning_rate,
     }
+    if loss is not None:
+        named_losses = loss.split(",")
+        numbers["loss"] = named_losses if len(named_losses) > 1 else loss
     need("torch", extra="train", purpose="attar distill")
     from attar import experiment as experiments
     from attar.experiment.tracking import check_trackers

@@ -24,12 +24,20 @@ from attar.experiment.growing import grow
 from attar.experiment.inputs import Splits, StudentPlan
 from attar.export.weights import load_weights, save_weights
 from attar.files import write_text
-from attar.losses import Objective, hard, pseudo, soft
+from attar.losses import Objective, dkd, hard, jsd, kl, pseudo, soft, standardized
 from attar.students import TreeEnsemble
 from attar.types import Data, Teacher
 
 #: A loss on logits: (student, teacher, *, temperature) -> [N].
 SoftLoss = Callable[..., Tensor]
+
+#: What ``loss="auto"`` chooses from, and what a loss may be called by.
+LOSSES: dict[str, SoftLoss] = {
+    "kl": kl,
+    "jsd": jsd,
+    "dkd": dkd,
+    "standardized_kl": standardized(kl),
+}
 
 #: Strengths of label smoothing that are tried; the mean entropy of the soft targets joins them.
 SMOOTHING = (0.05, 0.1, 0.2)
@@ -45,6 +53,7 @@ class Setting:
         alpha: The weight of the soft loss; only where distilled.
         smoothing: Strength of the label smoothing; only where smoothed.
         learning_rate: The peak of the schedule.
+        loss: A name of :data:`LOSSES`, where the loss was chosen too; None: the experiment's.
     """
 
     arm: str
@@ -52,11 +61,14 @@ class Setting:
     temperature: float | None = None
     alpha: float | None = None
     smoothing: float | None = None
+    loss: str | None = None
 
     @property
     def key(self) -> str:
         """A name for folders and tables: ``distilled-T4-a0.9``."""
         words = [self.arm]
+        if self.loss is not None:
+            words.append(self.loss)
         if self.temperature is not None:
             words.append(f"T{self.temperature:g}")
         if self.alpha is not None:
@@ -70,7 +82,8 @@ class Setting:
         if self.arm == "distilled":
             assert self.alpha is not None
             assert self.temperature is not None
-            terms = [soft(loss, self.alpha, temperature=self.temperature)]
+            chosen = loss if self.loss is None else LOSSES[self.loss]
+            terms = [soft(chosen, self.alpha, temperature=self.temperature)]
             if self.alpha < 1:
                 terms.append(hard(1 - self.alpha))
             return Objective(terms)
@@ -164,6 +177,26 @@ def as_choices(
     for one in values:
         check_number("distill", name, one, low=low, high=high, low_open=True)
     return [float(one) for one in values]
+
+
+def as_losses(loss: Any) -> tuple[SoftLoss, Any]:
+    """The loss of an experiment, and what to choose from: ``"auto"``, names, or nothing (None).
+
+    Raises:
+        AttarError: If a name is not known.
+    """
+    if callable(loss):
+        return loss, None
+    if loss == "auto":
+        return kl, "auto"
+    names = [loss] if isinstance(loss, str) else list(loss or ())
+    unknown = [one for one in names if one not in LOSSES]
+    if unknown or not names:
+        raise AttarError(
+            f"The 'loss' parameter of distill must be a function, one of {', '.join(LOSSES)}, some "
+            f"of these, or 'auto'. Got {loss!r} instead."
+        )
+    return LOSSES[names[0]], names if len(names) > 1 else None
 
 
 def automatic(

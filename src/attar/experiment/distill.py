@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import tempfile
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from attar.experiment.measure import seconds_per_step
 from attar.experiment.opening import measure, open_test, smallest_member
 from attar.experiment.progress import OnProgress, Progress, duration, quietly
 from attar.experiment.result import Experiment, Trial
+from attar.experiment.searching import ArmSpace, search_arm, spaces
 from attar.experiment.targets import may_have_seen, targets_of, teacher_of
 from attar.experiment.tracking import Tracking, check_trackers
 from attar.losses import kl
@@ -49,7 +51,8 @@ def distill(
     classes: Sequence[str] | None = None,
     temperature: float | Sequence[float] | str = 4.0,
     alpha: float | Sequence[float] | str = 0.9,
-    loss: SoftLoss = kl,
+    loss: SoftLoss | str | Sequence[str] = kl,
+    search_cost: float = 3.0,
     seeds: int | Sequence[int] = 3,
     steps: int | None = None,
     epochs: float | None = None,
@@ -104,11 +107,17 @@ def distill(
             data, are added to ``train`` for the soft loss alone. Whole classes may be missing:
             see :func:`attar.evaluation.correct_bias`.
         classes: The names of the classes in label order, where the data does not tell.
-        temperature: T above 0: a number, a list to choose from, or ``"auto"`` (a short list);
-            trees are built on the answers themselves, or on sharper ones: at most 1.
+        temperature: T above 0: a number, a list to choose from (each is trained to its end), or
+            ``"auto"``; trees are built on the answers themselves, or on sharper ones: at most 1.
         alpha: The weight of the soft loss in (0, 1], the hard loss has ``1 - alpha``: a number,
             a list to choose from, or ``"auto"``.
-        loss: A function ``(student, teacher, *, temperature) -> [N]``.
+        loss: A function ``(student, teacher, *, temperature) -> [N]``; a name, ``"kl"``, ``"jsd"``,
+            ``"dkd"`` or ``"standardized_kl"``; several names, or ``"auto"`` for all of these.
+            With several, or where T or alpha is ``"auto"``, the three are looked for together on
+            validation by successive halving, each among what was given; no trial asks the teacher
+            (:func:`attar.experiment.search.search`).
+        search_cost: What such a search may cost, in whole trainings; every arm looks for a setting
+            of its own at the same cost (hard labels and pseudo-labels for a learning rate).
         seeds: How many, or which. One seed never gives a verdict.
         steps: Optimizer steps of every run.
         epochs: Instead of ``steps``: passes over all training rows (20 by default).
@@ -170,6 +179,11 @@ def distill(
 
         given = {"views": views, "calibrate": calibrate, "targets": targets, "track": track}
         check_arguments(task, {**given, "accelerator": accelerator})
+        if isinstance(loss, str) or not callable(loss):
+            raise AttarError(
+                f"distill: the loss of a {task} task is a function. Got loss={loss!r}. Leave it "
+                "out for the usual one."
+            )
         return distill_task(
             teacher,
             student,
@@ -212,7 +226,9 @@ def distill(
     total = steps_of(steps, epochs, len(splits.train), batch_size)
     for name, value, high in (("temperature", temperature, 1e3), ("alpha", alpha, 1.0)):
         arms_of.as_choices(name, value, auto=[1.0], low=0, high=high)
+    check_number("distill", "search_cost", search_cost, low=1)
     check_number("distill", "evaluations", evaluations, low=1, whole=True)
+    usual, names = arms_of.as_losses(loss)
     check_number("distill", "latency_seconds", latency_seconds, low=0)
     for value in smoothing or ():
         check_number("distill", "smoothing", value, low=0, high=1, high_open=True)
@@ -247,7 +263,7 @@ def distill(
             teacher=StoredTeacher(stores["train"]),
             config=config,
             batch_size=batch_size,
-            loss=loss,
+            loss=usual,
             folder=folder / "arms",
             accelerator=accelerator,
             processes=processes,
@@ -266,9 +282,22 @@ def distill(
             smoothing=_strengths(smoothing, soft),
             pseudo_labels=splits.unlabelled_rows > 0,
         )
-        here = identity(trainer, settings, numbers, stores)
+        wide = None
+        if not plan.grown:
+            wide = spaces(
+                temperature,
+                alpha,
+                names,
+                likely=found,
+                learning_rate=learning_rate,
+                smoothing=_strengths(smoothing, soft),
+                unlabelled=splits.unlabelled_rows > 0,
+            )
+        hunt = None if wide is None else Hunt(wide, search_cost, folder / "search")
+        tried: Any = settings if wide is None else {arm: [one] for arm, one in wide.items()}
+        here = identity(trainer, tried, numbers, stores)
         processes.first(lambda: settle(folder, here))
-        chosen, trials = train_all(trainer, settings, numbers, tell)
+        chosen, trials = train_all(trainer, settings, numbers, tell, hunt)
         experiment = open_test(
             trainer,
             chosen,
@@ -402,11 +431,32 @@ def _strengths(smoothing: Sequence[float] | None, soft: Tensor) -> list[float]:
     return list(smoothing)
 
 
+@dataclass(frozen=True)
+class Hunt:
+    """A search instead of lists.
+
+    Attributes:
+        spaces: What each arm looks through.
+        cost: Of each arm's search, in whole runs.
+        folder: Where what was tried is kept.
+    """
+
+    spaces: dict[str, ArmSpace]
+    cost: float
+    folder: Path
+
+
 def train_all(
-    trainer: Trainer, settings: dict[str, list[Setting]], seeds: list[int], tell: OnProgress
+    trainer: Trainer,
+    settings: dict[str, list[Setting]],
+    seeds: list[int],
+    tell: OnProgress,
+    hunt: Hunt | None = None,
 ) -> tuple[dict[str, list[Run]], list[Trial]]:
     """Choose each arm's setting on validation under the first seed, then train the others."""
     runs = sum(len(some) + len(seeds) - 1 for some in settings.values())
+    if hunt is not None:
+        runs = math.ceil(len(settings) * (hunt.cost + len(seeds) - 1))
     steps = trainer.config.steps
     if not trainer.plan.grown:
         cost = seconds_per_step(trainer, settings["distilled"][0])
@@ -427,12 +477,24 @@ def train_all(
     chosen: dict[str, list[Run]] = {}
     trials: list[Trial] = []
     for arm, some in settings.items():
-        tried = []
-        for setting in some:
-            tried.append(trainer.run(setting, seeds[0]))
-            done += 1
-        best = max(tried, key=lambda run: run.rank)
-        trials += [Trial(r.setting, r.seed, r.validation, r is best) for r in tried]
+        if hunt is not None:
+            best, found = search_arm(
+                trainer,
+                hunt.spaces[arm],
+                seeds[0],
+                cost=hunt.cost,
+                looks=-(-steps // (trainer.config.evaluate_every or steps)),
+                folder=hunt.folder,
+            )
+            trials += found
+            done += round(hunt.cost)
+        else:
+            tried = []
+            for setting in some:
+                tried.append(trainer.run(setting, seeds[0]))
+                done += 1
+            best = max(tried, key=lambda run: run.rank)
+            trials += [Trial(r.setting, r.seed, r.validation, r is best) for r in tried]
         chosen[arm] = [best]
         for seed in seeds[1:]:
             chosen[arm].append(trainer.run(best.setting, seed))

@@ -30,12 +30,21 @@ from attar.types import Data
 
 @dataclass(frozen=True)
 class Trial:
-    """A setting that was tried and what it gave on validation."""
+    """A setting that was tried and what it gave on validation.
+
+    Attributes:
+        setting: What was tried.
+        seed: Under which seed.
+        validation: What it gave, or had given when it was stopped.
+        chosen: Whether the arm goes on with it.
+        stopped_at: The share of its steps after which a search gave it up; None where it ended.
+    """
 
     setting: Setting
     seed: int
     validation: Mapping[str, float]
     chosen: bool
+    stopped_at: float | None = None
 
 
 @dataclass
@@ -196,6 +205,7 @@ class Experiment:
                     "seed": trial.seed,
                     "validation": dict(trial.validation),
                     "chosen": trial.chosen,
+                    **({} if trial.stopped_at is None else {"stopped_at": trial.stopped_at}),
                 }
                 for trial in self.trials
             ],

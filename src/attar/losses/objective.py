@@ -145,7 +145,7 @@ def supervised(loss: Callable[[Tensor, Tensor], Tensor], weight: float) -> Term:
         >>> loss  # 0.5 * (3 - 1)^2: the row without a label counts for nothing
         tensor(2.)
     """
-    name = _name_of(loss)
+    name = name_of(loss)
 
     def function(
         student: Outputs, teacher: Outputs | None, batch: Batch
@@ -191,9 +191,9 @@ def soft(loss: Callable[..., Tensor], weight: float, *, temperature: float = 1.0
         (tensor(0.2424), tensor(0.4848))
     """
     check_number("soft", "temperature", temperature, low=0.0, low_open=True)
-    name = _name_of(loss)
-    takes_labels = _has_parameter(loss, "labels")
-    if _has_parameter(loss, "temperature"):
+    name = name_of(loss)
+    takes_labels = has_parameter(loss, "labels")
+    if has_parameter(loss, "temperature"):
         loss = functools.partial(loss, temperature=temperature)
     elif temperature != 1.0:
         raise AttarError(
@@ -405,13 +405,15 @@ def _never_zero(count: Any) -> Any:
     return count.clamp(min=_TINY) if isinstance(count, Tensor) else max(count, _TINY)
 
 
-def _name_of(loss: Callable[..., Tensor]) -> str:
+def name_of(loss: Callable[..., Tensor]) -> str:
+    """What a loss is called in logs."""
     while isinstance(loss, functools.partial):
         loss = loss.func
     return str(getattr(loss, "__name__", type(loss).__name__))
 
 
-def _has_parameter(loss: Callable[..., Tensor], name: str) -> bool:
+def has_parameter(loss: Callable[..., Tensor], name: str) -> bool:
+    """Whether a loss can be called with an argument of this name."""
     try:
         return name in inspect.signature(loss).parameters
     except ValueError:  # a built-in function without a signature

@@ -13,6 +13,7 @@ from attar.students.family import Family, count_parameters, fit_to
 from attar.students.mlp import mlp
 from attar.students.plain_convnet import plain_convnet
 from attar.students.resnet import resnet
+from attar.students.reused import ReusedClassifier, bottleneck
 from attar.students.standardize import Standardize
 from attar.students.table_mlp import PiecewiseLinear, table_mlp
 from attar.students.text import word_bag
@@ -44,9 +45,11 @@ __all__ = [
     "TREES",
     "Family",
     "PiecewiseLinear",
+    "ReusedClassifier",
     "Standardize",
     "TreeEnsemble",
     "boosted",
+    "bottleneck",
     "convnet",
     "count_parameters",
     "family_named",

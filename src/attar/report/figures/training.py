@@ -130,9 +130,15 @@ def _trial(node: Node) -> dict[str, Any]:
         value = setting[key].number()
         if value is not None:
             words.append(f"{sign} = {value:g}")
+    loss = setting["loss"].text()
+    if loss:
+        words.append(loss)
     rate = setting["learning_rate"].number()
     if rate is not None and arm in ("hard", "pseudo"):
         words.append(f"learning rate {rate:.3g}")
+    stopped = node["stopped_at"].number(0, 1)
+    if stopped is not None:
+        words.append(f"given up after {percent(stopped)} of its steps")
     return {
         "arm": arm,
         "label": ", ".join(words),

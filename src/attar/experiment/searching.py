@@ -1,0 +1,212 @@
+"""The search in an experiment: every arm looks for its own setting, at the same cost."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from attar.checks import AttarError
+from attar.engine import Record
+from attar.experiment.arms import LOSSES, Run, Setting, Trainer
+from attar.experiment.result import Trial
+from attar.experiment.search import GoOn, Point, Tried, search
+from attar.files import write_text
+
+#: What "auto" looks through.
+TEMPERATURES = (1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 20.0)
+ALPHAS = (0.1, 0.3, 0.5, 0.7, 0.9, 1.0)
+#: Where rows have no label, the soft targets alone teach about these.
+ALPHAS_UNLABELLED = (0.5, 0.7, 0.9, 0.97, 1.0)
+STRENGTHS = (0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.45)
+#: Learning rates of the arms that have nothing else to choose, as multiples.
+RATES = (0.125, 0.25, 0.5, 0.7, 1.0, 1.4, 2.0, 4.0)
+
+
+@dataclass(frozen=True)
+class ArmSpace:
+    """What one arm may look through, and where it begins.
+
+    Attributes:
+        arm: Its name.
+        learning_rate: Of the experiment.
+        values: By the name of a number of :class:`Setting`, in order.
+        first: Points to begin with.
+    """
+
+    arm: str
+    learning_rate: float
+    values: dict[str, tuple[Any, ...]]
+    first: tuple[Point, ...] = field(default=())
+
+    def setting(self, point: Point) -> Setting:
+        """A point as a setting."""
+        numbers = dict(point)
+        rate = self.learning_rate * numbers.pop("learning_rate", 1.0)
+        return Setting(self.arm, rate, **numbers)
+
+
+def spaces(
+    temperature: Any,
+    alpha: Any,
+    loss: Any,
+    *,
+    likely: tuple[Sequence[float], Sequence[float]],
+    learning_rate: float,
+    smoothing: Sequence[float],
+    unlabelled: bool,
+) -> dict[str, ArmSpace] | None:
+    """The space of every arm, where anything is ``"auto"``; None where nothing is.
+
+    Args:
+        temperature: A number, a list or ``"auto"``; so is ``alpha``.
+        alpha: See ``temperature``.
+        loss: ``"auto"``, several names of :data:`~attar.experiment.arms.LOSSES`, or None.
+        likely: Values of T and alpha that are likely good, the likeliest first.
+        learning_rate: Of the experiment.
+        smoothing: Strengths to begin with.
+        unlabelled: Whether rows have no label.
+    """
+    auto = any(isinstance(one, str) and one == "auto" for one in (temperature, alpha))
+    if not auto and loss is None:
+        return None
+    values: dict[str, tuple[Any, ...]] = {
+        "temperature": _values(temperature, TEMPERATURES),
+        "alpha": _values(alpha, ALPHAS_UNLABELLED if unlabelled else ALPHAS),
+    }
+    first = [
+        {"temperature": t, "alpha": a}
+        for a in _begin(alpha, values["alpha"], likely[1])
+        for t in _begin(temperature, values["temperature"], likely[0])
+    ]
+    if loss == "auto":
+        values["loss"] = tuple(LOSSES)
+        first = [{**point, "loss": "kl"} for point in first]
+    elif isinstance(loss, list | tuple):
+        values["loss"] = tuple(loss)
+        first = [{**point, "loss": loss[0]} for point in first]
+    rates = {"learning_rate": RATES}
+    found = {
+        "hard": ArmSpace("hard", learning_rate, dict(rates), ({"learning_rate": 1.0},)),
+        "smoothed": ArmSpace(
+            "smoothed",
+            learning_rate,
+            {"smoothing": tuple(sorted({*STRENGTHS, *smoothing}))},
+            tuple({"smoothing": one} for one in smoothing),
+        ),
+    }
+    if unlabelled:
+        found["pseudo"] = ArmSpace("pseudo", learning_rate, dict(rates), ({"learning_rate": 1.0},))
+    found["distilled"] = ArmSpace("distilled", learning_rate, values, tuple(first[:4]))
+    return found
+
+
+def _values(given: Any, auto: tuple[float, ...]) -> tuple[Any, ...]:
+    if isinstance(given, str):
+        return auto
+    return tuple(sorted(given)) if isinstance(given, list | tuple) else (float(given),)
+
+
+def _begin(given: Any, values: Sequence[Any], likely: Sequence[float]) -> list[Any]:
+    """Where to begin: at what is likely good, or at the value that was given."""
+    if isinstance(given, str):
+        return [one for one in likely if one in values] or [values[len(values) // 2]]
+    return list(values)
+
+
+def search_arm(
+    trainer: Trainer, space: ArmSpace, seed: int, *, cost: float, looks: int, folder: Path
+) -> tuple[Run, list[Trial]]:
+    """Find the setting of an arm on validation.
+
+    What was tried is written down after every step; a search that was stopped goes on.
+
+    Args:
+        trainer: Trains a run, in pieces.
+        space: What to look through.
+        seed: Of all trials.
+        cost: In whole runs.
+        looks: How often a run is validated.
+        folder: Where the list of trials is kept.
+
+    Returns:
+        The best run that went to its end, and all trials.
+    """
+    path = folder / f"{space.arm}.json"
+    processes = trainer.processes
+    before: list[Tried] = []
+    if processes.from_main(path.exists()):
+        before = [Tried.from_json(one) for one in json.loads(path.read_text("utf-8"))]
+
+    def keep(tried: list[Tried]) -> None:
+        if processes.main:
+            folder.mkdir(parents=True, exist_ok=True)
+            text = json.dumps([one.to_json() for one in tried], indent=1)
+            write_text("distill", path, text)
+
+    found = search(
+        space.values,
+        space.first,
+        _evaluate(trainer, space, seed),
+        looks=looks,
+        cost=cost,
+        seed=seed,
+        before=before,
+        keep=keep,
+    )
+    ended = [trainer.run(space.setting(one.point), seed) for one in found if one.finished]
+    best = max(ended, key=lambda run: run.rank)
+    trials = [Trial(run.setting, seed, run.validation, run is best) for run in ended]
+    for one in found:
+        if not one.finished:
+            setting = space.setting(one.point)
+            share = max(one.scores) / looks
+            trials.append(Trial(setting, seed, {"accuracy": one.score}, False, stopped_at=share))
+            if processes.main:
+                shutil.rmtree(trainer.folder / setting.key, ignore_errors=True)
+    return best, trials
+
+
+class _PauseError(Exception):
+    """Ends a run from within, for now: its checkpoint is where it goes on."""
+
+
+def _evaluate(trainer: Trainer, space: ArmSpace, seed: int) -> Any:
+    rows = len(trainer.splits.validation)
+
+    def evaluate(point: Point, go_on: GoOn) -> None:
+        setting, before = space.setting(point), trainer.on_record
+        look = 0
+
+        def heard(one: Setting, number: int, record: Record) -> None:
+            nonlocal look
+            before(one, number, record)
+            if record.validation is not None:
+                look += 1
+                if not go_on(look, score(record.validation, rows)):
+                    raise _PauseError
+
+        trainer.on_record = heard
+        try:
+            trainer.run(setting, seed)
+        except _PauseError:
+            pass
+        finally:
+            trainer.on_record = before
+
+    return evaluate
+
+
+def score(validation: Any, rows: int) -> float:
+    """Accuracy first; of equals the one with the lower NLL, by less than half a row.
+
+    >>> score({"accuracy": 0.9, "nll": 1.0}, 100)
+    0.8975
+    """
+    nll = float(validation["nll"])
+    if not nll >= 0:
+        raise AttarError(f"distill: the NLL on validation is {nll}; the run has gone astray.")
+    return float(validation["accuracy"]) - 0.5 / rows * nll / (1 + nll)

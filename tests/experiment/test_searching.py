@@ -1,0 +1,160 @@
+"""``temperature="auto"`` and the like: what an experiment tries, writes down, goes on with."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from sklearn.datasets import load_wine
+from sklearn.ensemble import RandomForestClassifier
+
+from attar import UNLABELLED, AttarError
+from attar.experiment import Experiment, Progress, distill
+from attar.experiment.arms import LOSSES
+from attar.experiment.searching import ALPHAS, TEMPERATURES, score, spaces
+from attar.students import mlp, tree
+
+
+def rows() -> tuple[np.ndarray, np.ndarray]:
+    inputs, labels = load_wine(return_X_y=True)
+    labels = labels.copy()
+    labels[np.random.default_rng(0).permutation(len(labels))[:80]] = UNLABELLED
+    return inputs, labels
+
+
+def run(**changes: Any) -> Experiment:
+    settings: dict[str, Any] = {
+        "train": rows(),
+        "parameters": 200,
+        "seeds": 2,
+        "steps": 40,
+        "batch_size": 32,
+        "learning_rate": 0.01,
+        "latency_seconds": 0,
+        "temperature": "auto",
+        "alpha": "auto",
+        "loss": "auto",
+        **changes,
+    }
+    return distill(RandomForestClassifier(20, random_state=0), mlp, **settings)
+
+
+def test_every_arm_searches_at_the_same_cost_and_one_setting_of_each_is_chosen() -> None:
+    experiment = run()
+    by_arm: dict[str, list[Any]] = {}
+    for trial in experiment.trials:
+        by_arm.setdefault(trial.setting.arm, []).append(trial)
+    assert set(by_arm) == {"hard", "smoothed", "pseudo", "distilled"}
+    for name, trials in by_arm.items():
+        whole = sum(1.0 if one.stopped_at is None else one.stopped_at for one in trials)
+        assert whole <= 3.0 + 1e-9
+        assert whole > 1.5
+        assert sum(one.chosen for one in trials) == 1
+        assert len({one.setting for one in trials}) == len(trials) >= 8
+        chosen = next(one for one in trials if one.chosen)
+        assert chosen.stopped_at is None
+        assert experiment.arms[name].setting == chosen.setting
+        assert len(experiment.arms[name].runs) == 2
+    first = by_arm["distilled"]
+    assert {one.setting.loss for one in first} <= set(LOSSES)
+    assert {one.setting.temperature for one in first} <= set(TEMPERATURES)
+
+
+def test_what_was_tried_is_written_down_and_a_search_goes_on_with_the_same_bits(
+    tmp_path: Path,
+) -> None:
+    whole = run(out=tmp_path / "whole")
+
+    class Stop(Exception):  # noqa: N818
+        pass
+
+    told = 0
+
+    def stop(progress: Progress) -> None:
+        nonlocal told
+        told += progress.stage == "train"
+        if told == 90:
+            raise Stop
+
+    with pytest.raises(Stop):
+        run(out=tmp_path / "halves", progress=stop)
+    begun = list((tmp_path / "halves" / "search").glob("*.json"))
+    assert begun
+    halves = run(out=tmp_path / "halves", resume=True)
+    assert halves.rows() == whole.rows()
+    assert [one.setting for one in halves.trials] == [one.setting for one in whole.trials]
+    tried = json.loads((tmp_path / "whole" / "search" / "distilled.json").read_text())
+    assert set(tried[0]) == {"point", "scores", "finished"}
+    assert sum(one["finished"] for one in tried) == 2
+    result = json.loads((tmp_path / "whole" / "result.json").read_text())
+    stopped = [one for one in result["trials"] if "stopped_at" in one]
+    assert stopped
+    assert not any(one["chosen"] for one in stopped)
+    # What was given up leaves no weights behind.
+    kept = {path.name for path in (tmp_path / "whole" / "arms").iterdir()}
+    assert kept == {one.setting.key for one in whole.trials if one.stopped_at is None}
+    assert "given up after" in whole.report(tmp_path / "page.html").read_text("utf-8")
+
+
+def test_what_was_given_stays_and_the_rest_is_looked_for() -> None:
+    experiment = run(temperature=3.0, alpha=[0.5, 0.9], loss=["kl", "dkd"], steps=40)
+    tried = [one.setting for one in experiment.trials if one.setting.arm == "distilled"]
+    assert {one.temperature for one in tried} == {3.0}
+    assert {one.alpha for one in tried} <= {0.5, 0.9}
+    assert {one.loss for one in tried} == {"kl", "dkd"}
+
+
+def test_a_name_is_a_loss_and_no_search() -> None:
+    experiment = run(temperature=2.0, alpha=0.9, loss="dkd", steps=20)
+    tried = [one for one in experiment.trials if one.setting.arm == "distilled"]
+    assert len(tried) == 1
+    assert not any(one.stopped_at for one in experiment.trials)
+
+
+def test_where_all_rows_have_labels_alpha_is_looked_for_among_more() -> None:
+    given = {"likely": ([4.0], [0.9]), "learning_rate": 0.1, "smoothing": [0.1]}
+    found = spaces("auto", "auto", None, unlabelled=False, **given)  # type: ignore[arg-type]
+    assert found is not None
+    assert found["distilled"].values == {"temperature": TEMPERATURES, "alpha": ALPHAS}
+    assert "pseudo" not in found
+    assert found["distilled"].first[0] == {"temperature": 4.0, "alpha": 0.9}
+    assert spaces(2.0, [0.5], None, unlabelled=True, **given) is None  # type: ignore[arg-type]
+
+
+def test_accuracy_comes_first_and_half_a_row_is_the_most_that_nll_can_do() -> None:
+    better = score({"accuracy": 0.91, "nll": 50.0}, 100)
+    worse = score({"accuracy": 0.90, "nll": 0.0}, 100)
+    assert better > worse > score({"accuracy": 0.90, "nll": 0.1}, 100)
+    with pytest.raises(AttarError, match="NLL"):
+        score({"accuracy": 0.9, "nll": float("nan")}, 100)
+
+
+def test_trees_are_not_searched() -> None:
+    experiment = distill(
+        RandomForestClassifier(20, random_state=0),
+        tree,
+        train=rows(),
+        parameters=20,
+        seeds=1,
+        temperature="auto",
+        latency_seconds=0,
+    )
+    assert not any(one.stopped_at for one in experiment.trials)
+
+
+@pytest.mark.parametrize(
+    ("changes", "match"),
+    [
+        ({"loss": "best"}, "loss"),
+        ({"loss": []}, "loss"),
+        ({"loss": ["kl", "hint"]}, "loss"),
+        ({"search_cost": 0.5}, "search_cost"),
+        ({"temperature": "warm"}, "temperature"),
+    ],
+)
+def test_what_does_not_fit_is_refused_before_anything_is_asked(changes: Any, match: str) -> None:
+    with pytest.raises(AttarError, match=match):
+        run(**changes)
