@@ -11,19 +11,32 @@ from attar.experiment.inputs import Splits
 from attar.experiment.progress import OnProgress, Progress
 from attar.export.backend import BACKENDS
 from attar.store import Store, label
-from attar.teachers import StoredTeacher, as_teacher, cross_fit
+from attar.teachers import (
+    CrossFitted,
+    EnsembleTeacher,
+    StoredTeacher,
+    as_teacher,
+    cross_fit,
+    weigh,
+)
 from attar.types import VIEW, Data
 
 
 def teacher_of(teacher: Any, splits: Splits, folds: int | None, *, refit: bool) -> Any:
     """Anything as a teacher; estimators, alone or in a list, label out of fold.
 
+    Estimators in a list get the weights that are best for what they say out of fold.
+
     ``refit``: test or validation was cut here, from rows that a fitted estimator may have seen;
     a clone fitted on the training rows answers in its place.
     """
     if isinstance(teacher, list | tuple) and folds is not None:
         members = [teacher_of(member, splits, folds, refit=refit) for member in teacher]
-        return as_teacher(members, classes=splits.train.classes)
+        together = as_teacher(members, classes=splits.train.classes)
+        fair = len(members) > 1 and all(isinstance(one, CrossFitted) for one in members)
+        if fair and isinstance(together, EnsembleTeacher):
+            return weigh(together, splits.train)
+        return together
     if hasattr(teacher, "predict_proba") and folds is not None:
         base = need("sklearn.base", extra="train", purpose="Labelling out of fold")
         return cross_fit(base.clone(teacher) if refit else teacher, splits.train, folds=folds)

@@ -27,6 +27,7 @@ from attar.teachers.outputs import OutputKind
 from attar.teachers.protocol import NamedTeacher
 from attar.teachers.stacks import boosted_stack
 from attar.teachers.stored import StoredTeacher
+from attar.teachers.weighing import weigh
 
 __all__ = [
     "CrossFitted",
@@ -47,4 +48,5 @@ __all__ = [
     "mean_log_probability",
     "mean_logit",
     "mean_probability",
+    "weigh",
 ]

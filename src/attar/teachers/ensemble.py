@@ -91,6 +91,11 @@ class EnsembleTeacher:
         self._rows, self._row_weights = numbers[order].cpu(), table[order]
 
     @property
+    def has_row_weights(self) -> bool:
+        """Whether some rows have weights of their own."""
+        return self._rows is not None
+
+    @property
     def active(self) -> tuple[NamedTeacher, ...]:
         """The members that answer about a new row: those whose weight is not zero."""
         pairs = zip(self.members, self.weights.tolist(), strict=True)

@@ -13,12 +13,13 @@ _LIBRARIES = ("lightgbm", "xgboost", "catboost")
 
 
 def boosted_stack(task: str = "multiclass", *, seed: int = 0) -> list[Any]:
-    """A forest and two kinds of boosted trees, not fitted yet, whose mean is the teacher.
+    """A forest and two kinds of boosted trees, not fitted yet, to be one teacher together.
 
     Given to :func:`attar.distill` they are an ensemble, each member labelling the rows out of
-    fold. They are of different kinds on purpose: what they say is averaged, and only errors that
-    differ cancel. The second boosted one is of LightGBM, XGBoost or CatBoost, the first of these
-    that is installed; else of scikit-learn again, with shallow trees and a low learning rate.
+    fold, with the weights that are best there (:func:`weigh`). They are of different kinds on
+    purpose: what they say is averaged, and only errors that differ cancel. The second boosted one
+    is of LightGBM, XGBoost or CatBoost, the first of these that is installed; else of scikit-learn
+    again, with shallow trees and a low learning rate.
 
     Args:
         task: ``"multiclass"`` or ``"regression"``.
