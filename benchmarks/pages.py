@@ -16,8 +16,10 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parent / "hinton"))
 sys.path.insert(0, str(Path(__file__).parent / "store"))
 sys.path.insert(0, str(Path(__file__).parent / "cached_training"))
+sys.path.insert(0, str(Path(__file__).parent / "teacher_pass"))
 import cached_page
 import hinton_page
+import pass_page
 import store_page
 
 ROOT = Path(__file__).parents[1]
@@ -238,12 +240,14 @@ def pages() -> dict[Path, str]:
     found |= hinton_page.pages(hinton, table, made("hinton"), docs, tens)
     found[BENCHMARKS / "hinton" / "summary.md"] = hinton_page.summary(hinton["figures"], table)
     reads = results("store") if (BENCHMARKS / "store" / "results.json").exists() else None
-    training = ""
-    if (BENCHMARKS / "cached_training" / "results.json").exists():
-        training = cached_page.section(results("cached_training"), table) + made("cached_training")
-    found[docs / "store.md"] = store_page.page(
-        results("bytes_a_row"), reads, table, made, training and f"{training}\n"
-    )
+    first = ""  # what comes before the reads, as far as it was measured
+    for name, section in (
+        ("cached_training", cached_page.section),
+        ("teacher_pass", pass_page.section),
+    ):
+        if (BENCHMARKS / name / "results.json").exists():
+            first += section(results(name), table) + made(name) + "\n"
+    found[docs / "store.md"] = store_page.page(results("bytes_a_row"), reads, table, made, first)
     readme = ROOT / "README.md"
     found[readme] = fill(readme.read_text("utf-8"), found)
     return found

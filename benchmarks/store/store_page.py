@@ -28,7 +28,7 @@ def page(
     store: dict[str, Any] | None,
     table: Table,
     made: Callable[[str], str],
-    training: str = "",
+    first: str = "",
 ) -> str:
     """The whole page; without the part on speed where that was not measured.
 
@@ -37,13 +37,13 @@ def page(
         store: Those of ``benchmarks/store``, where there are any.
         table: Makes a Markdown table of a head and rows.
         made: Where the numbers of a benchmark come from.
-        training: The part on training from a store.
+        first: The parts that come first: training from a store, filling it.
     """
     figures = bytes_a_row["figures"]
     speed = "" if store is None else _speed(store["figures"], table) + made("store") + "\n"
     return f"""# The store: bytes, fidelity, speed
 
-{training}{speed}## What a row takes, and what it loses
+{first}{speed}## What a row takes, and what it loses
 
 Mean divergence KL of the stored softmax from the teacher's in nats, and the mean cosine between
 the gradient that a student gets from what was kept and the one from all logits, at T = 1, 2
