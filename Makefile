@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: install demo test test-slow browser lint check format clean bench-verdict bench-step-cost reproduce bench-ensemble bench-loss-kernels bench-bytes-a-row bench-demo bench-demo-setting bench-deploy bench-in-sample bench-store bench-cached-training bench-teacher-pass pages images
+.PHONY: install demo test test-slow browser lint check format clean bench-verdict bench-step-cost reproduce bench-ensemble bench-loss-kernels bench-bytes-a-row bench-demo bench-demo-setting bench-deploy bench-in-sample bench-store bench-cached-training bench-teacher-pass bench-losses pages images
 
 install: $(STAMP)
 
@@ -101,11 +101,15 @@ bench-in-sample: $(STAMP)
 bench-store: $(STAMP)
 	$(BIN)/python benchmarks/store/run.py
 
-# Training from stored targets beside loops that ask the teacher at every step: 12 minutes.
+# Every loss at equal budgets: what it costs, what it gives on digits. 10 minutes.
+bench-losses: $(STAMP)
+	$(BIN)/python benchmarks/losses/run.py
+
 # How fast a teacher answers as Attar asks it, beside every fixed setting: four minutes.
 bench-teacher-pass: $(STAMP)
 	$(BIN)/python benchmarks/teacher_pass/run.py
 
+# Training from stored targets beside loops that ask the teacher at every step: 12 minutes.
 bench-cached-training: $(STAMP)
 	$(BIN)/python benchmarks/cached_training/run.py
 

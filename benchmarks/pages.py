@@ -17,8 +17,10 @@ sys.path.insert(0, str(Path(__file__).parent / "hinton"))
 sys.path.insert(0, str(Path(__file__).parent / "store"))
 sys.path.insert(0, str(Path(__file__).parent / "cached_training"))
 sys.path.insert(0, str(Path(__file__).parent / "teacher_pass"))
+sys.path.insert(0, str(Path(__file__).parent / "losses"))
 import cached_page
 import hinton_page
+import losses_page
 import pass_page
 import store_page
 
@@ -248,6 +250,7 @@ def pages() -> dict[Path, str]:
         if (BENCHMARKS / name / "results.json").exists():
             first += section(results(name), table) + made(name) + "\n"
     found[docs / "store.md"] = store_page.page(results("bytes_a_row"), reads, table, made, first)
+    found[docs / "losses.md"] = losses_page.page(results("losses"), table, made("losses"))
     readme = ROOT / "README.md"
     found[readme] = fill(readme.read_text("utf-8"), found)
     return found

@@ -192,14 +192,15 @@ def view_counts(figures: Figures, table: Any) -> str:
     timed = ""
     if "viewtime_live_seconds_with_labelling" in figures:
         head += ["seconds of a student, labelling included", "step, live over stored"]
-        timed = """ Time is measured apart, a step of each in turn on one core: 3,750 steps and the
+        timed = """Time is measured apart, a step of each in turn on one core: 3,750 steps and the
 labelling of the views that are stored."""
     return f"""## How many views
 
 784-230-230-10, T = 4, one network of the ensemble as teacher. A stored view is labelled once, for
 all students that ever learn from it; a live teacher answers at every step of every student. In 32
 passes a student on 32 stored views sees each of them once, as it would see fresh ones: its numbers
-are those of the live teacher.{timed}
+are those of the live teacher.
+{timed}
 
 {table(head, lines)}"""
 
@@ -293,10 +294,11 @@ def _tried(rows: Sequence[Any], table: Any) -> str:
     return f"""## Where would the gain of like members survive?
 
 Errors of the 5,000 validation images, three seeds. In none of these settings does one network keep
-most of what ten like it gain. The ten are wrong on nearly as many images as one of them, and the
-labels that the student has beside them are right on all: a student on hard labels with the same
-views and steps is the better one nearly everywhere. On the paper's speech data no network comes
-near to knowing the labels by heart.
+most of what ten like it gain: more views and steps help it, and help the same network on hard
+labels more. The members have the same labels to learn from as the student, and know them nearly
+by heart; on the paper's speech data no network comes near to that. A teacher that sees what the
+student alone does not is another matter: five convolutional networks take a perceptron from 88
+errors to 50, above.
 
 {table(head, lines)}"""
 
