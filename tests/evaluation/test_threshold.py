@@ -8,7 +8,7 @@ import pytest
 from scipy.stats import beta, binom
 
 from attar.checks import AttarError
-from attar.confidence import confidence
+from attar.confidence import MEASURES, confidence
 from attar.evaluation import choose_threshold
 from attar.evaluation.threshold import GRID
 
@@ -63,15 +63,17 @@ def test_what_it_says_of_its_rows_is_what_a_loop_counts():
         assert (binom.cdf(lost, 3000, limit) <= 0.045) == passed
 
 
-@pytest.mark.parametrize("measure", ["probability", "margin", "entropy"])
+@pytest.mark.parametrize("measure", [*MEASURES, "auto"])
 def test_the_promise_holds_for_rows_that_nobody_saw(measure):
     """At least 95 of 100 validation sets give a threshold that keeps the promise in truth."""
     said, taught, labels = population(200_000, 2)
-    sure = confidence(said, measure)
     student, teacher = (x.argmax(axis=1) == labels for x in (said, taught))
-    order = np.argsort(sure)
-    by_teacher = np.append(0, np.cumsum(teacher[order]))
-    by_student = np.append(0, np.cumsum(student[order]))
+    by_measure = {}
+    for name in MEASURES:
+        sure = confidence(said, name)
+        order = np.argsort(sure)
+        sums = (np.append(0, np.cumsum(right[order])) for right in (student, teacher))
+        by_measure[name] = (sure[order], *sums)
     rng = np.random.default_rng(3)
     kept, cheap, both, met = [], [], [], 0
     for _ in range(300):
@@ -80,7 +82,8 @@ def test_the_promise_holds_for_rows_that_nobody_saw(measure):
 
         def truth(found):
             """Accuracy kept and share of calls, over the whole population."""
-            asked = np.searchsorted(sure, found.threshold, sorter=order)
+            sure, by_student, by_teacher = by_measure[found.confidence]
+            asked = np.searchsorted(sure, found.threshold)
             right = by_teacher[asked] + by_student[-1] - by_student[asked]
             return right / by_teacher[-1], asked / len(labels)
 
@@ -94,6 +97,44 @@ def test_the_promise_holds_for_rows_that_nobody_saw(measure):
     assert met == 300  # the promise is kept by thresholds, not by silence
     for held in (kept, cheap, both):
         assert np.mean(held) >= 0.95
+
+
+def many_classes(rows: int, seed: int):
+    """A student whose doubt lies between two of ten classes, or is spread over all of them.
+
+    Only the first kind is in doubt about its answer, at the same probability of it.
+    """
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(0, 10, rows)
+    kind = rng.choice(3, rows, p=[0.8, 0.1, 0.1])
+    said = np.full((rows, 10), -12.0)
+    said[kind == 2] = np.log(0.4 / 9)
+    place = np.arange(rows)
+    said[place, labels] = np.log(0.6)
+    two = kind == 1
+    said[place[two], (labels[two] + 1) % 10] = np.log(0.4)
+    said[place[kind == 0], labels[kind == 0]] = 8.0
+    swapped = two & (rng.random(rows) < 0.4)  # the other one of the two is right
+    truth = np.where(swapped, (labels + 1) % 10, labels)
+    return said, 8.0 * np.eye(10)[truth], truth
+
+
+def test_auto_takes_the_measure_that_asks_least_and_pays_for_the_choice():
+    rows = many_classes(6000, 9)
+    found = choose_threshold(*rows, keep=0.99, measure="auto")
+    alone = {name: choose_threshold(*rows, keep=0.99, measure=name) for name in MEASURES}
+    assert found.met
+    assert found.confidence == "margin"  # of the two kinds of doubt it sees the one that matters
+    assert found.share < 0.12 < 0.18 < alone["probability"].share
+    # Its tests are stricter than those of the same measure alone.
+    assert found.threshold >= alone["margin"].threshold
+    said, taught, labels = population(3000, 1)
+    for choice in ({"teacher_share": 0.2}, {"keep": 0.98}):
+        auto = choose_threshold(said, taught, labels, measure="auto", **choice)
+        one = choose_threshold(said, taught, labels, **choice)
+        assert auto.share == pytest.approx(one.share, abs=0.05)
+    few = choose_threshold(said[:200], taught[:200], labels[:200], keep=0.999, measure="auto")
+    assert not few.met
 
 
 def test_the_bound_is_not_so_cautious_that_it_is_of_no_use():

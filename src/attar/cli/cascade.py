@@ -28,7 +28,7 @@ def cascade(
         float | None, typer.Option(help="The largest share of rows for the teacher: 0.05.")
     ] = None,
     confidence: Annotated[
-        str, typer.Option(help="probability, margin or entropy.")
+        str, typer.Option(help="probability, margin, entropy or auto.")
     ] = "probability",
     out: Annotated[
         Path | None, typer.Option(help="A bundle of both models to write, .zip or a folder.")

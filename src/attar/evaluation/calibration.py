@@ -23,7 +23,7 @@ def fit_temperature(
     *,
     low: float = 0.01,
     high: float = 100.0,
-    level: float = 0.95,
+    level: float = 0.99,
 ) -> float:
     r"""The temperature that makes the labels most likely: temperature scaling.
 
@@ -32,7 +32,8 @@ def fit_temperature(
     It moves away from 1 only where the rows say that it should: where 1 lies in the interval of
     the profile likelihood, twice the difference of the summed NLL below the quantile of
     chi-squared with one degree of freedom, it stays 1. On a hundred rows the best temperature
-    is as much chance as calibration, and a student that was well calibrated gets worse by it.
+    is as much chance as calibration, and a student that was well calibrated gets worse by it;
+    all the more where the same rows chose the student, who then looks better on them than it is.
 
     Over ``1 / T`` the problem is convex with a single variable, so the minimum is found exactly
     (Newton's method inside a bracket, float64). Dividing all logits of a row by one number keeps

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from attar.checks import AttarError, check_number, need
-from attar.confidence import Floats, check_measure, confidence
+from attar.confidence import MEASURES, Floats, check_measure, confidence
 from attar.types import UNLABELLED
 
 OWNER = "cascade"
@@ -116,7 +116,11 @@ def choose_threshold(
     share of rows below the threshold; of the thresholds that pass, the one that is most
     accurate on these rows.
 
-    With both, each has half of the allowed error.
+    With both, each has half of the allowed error. With ``measure="auto"`` all measures go
+    through these tests, each with a third of the error (the union bound), and of those that
+    keep the promise the one is taken that asks the teacher least, or with the teacher's share
+    alone the most accurate one. What is gained by the choice must outweigh the stricter tests: on
+    two classes all three put the rows into the same order, and there is no choice.
 
     Args:
         student: ``[N, C]`` logits.
@@ -124,7 +128,7 @@ def choose_threshold(
         labels: ``[N]`` classes, ``UNLABELLED`` where not known: such rows are left out.
         keep: The fraction of the teacher's accuracy to keep, in (0, 1).
         teacher_share: The largest share of rows that may go to the teacher, in (0, 1).
-        measure: Of confidence, see :func:`attar.confidence.confidence`.
+        measure: Of confidence, see :func:`attar.confidence.confidence`; or ``"auto"``.
         level: How sure the promise is to be, in [0.5, 1).
 
     Returns:
@@ -146,7 +150,8 @@ def choose_threshold(
     >>> found.met, found.kept_low >= 0.95, round(found.student_accuracy, 2)
     (True, True, 0.75)
     """
-    check_measure(OWNER, measure)
+    if measure != "auto":
+        check_measure(OWNER, measure)
     check_number(OWNER, "level", level, low=0.5, high=1, high_open=True)
     for name, value in (("keep", keep), ("teacher_share", teacher_share)):
         if value is not None:
@@ -157,8 +162,29 @@ def choose_threshold(
             f"{OWNER}: name a goal: keep=0.995 (of the teacher's accuracy), teacher_share=0.05 (at "
             f"most), or both."
         )
-    rows = _Rows(*_checked(student, teacher, labels), measure=measure, error=1 - level)
-    allowed = (1 - level) / goals
+    known = _checked(student, teacher, labels)
+    measures = tuple(MEASURES) if measure == "auto" else (measure,)
+    allowed = (1 - level) / goals / len(measures)
+    found = [_chosen(known, one, keep, teacher_share, level, allowed) for one in measures]
+
+    def good(one: Threshold) -> tuple[bool, float, float]:
+        if keep is None:
+            return one.met, one.accuracy, -one.share
+        return one.met, -one.share if one.met else one.accuracy, one.accuracy
+
+    return max(found, key=good)
+
+
+def _chosen(
+    known: tuple[Floats, Floats, NDArray[Any]],
+    measure: str,
+    keep: float | None,
+    teacher_share: float | None,
+    level: float,
+    allowed: float,
+) -> Threshold:
+    """The threshold on one measure, each goal tested with the error that is allowed."""
+    rows = _Rows(*known, measure=measure, error=1 - level)
     low = rows.lowest_that_keeps(keep, allowed) if keep is not None else len(GRID) - 1
     high = rows.highest_within(teacher_share, allowed) if teacher_share is not None else 0
     met = low is not None and high is not None and high <= low

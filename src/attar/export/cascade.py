@@ -143,7 +143,9 @@ def cascade(
             neither was trained on. A promise of 0.1 % needs some thousands of them.
         keep: The fraction of the teacher's accuracy to keep: 0.995, say.
         teacher_share: The largest share of rows that may go to the teacher: 0.05, say.
-        confidence: ``"probability"``, ``"margin"`` or ``"entropy"``.
+        confidence: ``"probability"``, ``"margin"`` or ``"entropy"``; ``"auto"`` takes the one
+            that asks the teacher least, and pays for the choice with stricter tests
+            (:func:`attar.evaluation.choose_threshold`).
         level: How sure the promise is to be.
         seconds: How long each model is timed, one row a call; 0 does not.
 
