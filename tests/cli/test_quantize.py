@@ -78,6 +78,11 @@ def test_without_training(work, tmp_path, method):
     assert "of 200 rows; lost" in out  # on test
     small = runtime.load(tmp_path / "small.onnx")
     assert small.metadata["quantization"]["method"] == (method or "static")
+    # The run keeps what it costs, one entry a method, and its report shows it.
+    kept = json.loads((work / "run" / "quantized.json").read_text())["files"]
+    assert kept[-1]["method"] == (method or "static")
+    assert len({one["method"] for one in kept}) == len(kept)
+    assert kept[-1]["bytes"] == (tmp_path / "small.onnx").stat().st_size
     assert set(small.predict({"size": [9.0, -9.0], "city": ["Oslo", "Rome"]})) == {"big", "small"}
 
 

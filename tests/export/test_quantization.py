@@ -125,7 +125,10 @@ def test_a_cost_beyond_the_bound_leaves_nothing_behind(tmp_path, student, rows):
     inputs, labels = rows
     # Inputs a thousand times larger than those that the ranges come from: all saturate.
     path = tmp_path / "new" / "small.onnx"
-    with pytest.raises(AttarError, match=r"static costs .* points .*max_drop=0.3, and nothing was"):
+    with pytest.raises(
+        AttarError,
+        match=r"static, both ends in float32 costs .* points .*max_drop=0.3, and nothing was",
+    ):
         quantize(student, path, train=(inputs * 1e-3, None), validation=rows, seconds=0)
     assert not path.parent.exists()
     path.parent.mkdir()
@@ -156,6 +159,52 @@ def test_auto_takes_the_nearer_ranges(tmp_path, student, rows, scale):
     nearest = min(("minmax", "percentile"), key=lambda ranges: found[ranges][0])
     assert found["auto"] == found[nearest]
     assert found["minmax"][0] != found["percentile"][0]
+
+
+@pytest.fixture(scope="module")
+def wide():
+    """A network whose first layer reads one very large column: 256 steps lose all the others."""
+    torch.manual_seed(0)
+    model = nn.Sequential(
+        nn.Linear(8, 24), nn.ReLU(), nn.Linear(24, 24), nn.ReLU(), nn.Linear(24, 3)
+    ).eval()
+    inputs = torch.randn(400, 8)
+    with torch.no_grad():
+        model[0].weight[:, 0] /= 1e4
+        inputs[:, 0] *= 1e4
+        return model, (inputs, model(inputs).argmax(dim=1))
+
+
+@pytest.mark.parametrize("method", ["static", "dynamic"])
+def test_layers_stay_float_where_int8_of_all_costs_too_much(tmp_path, wide, method):
+    model, rows = wide
+    to_onnx(model, tmp_path / "float.onnx", example=rows[0][:64], classes=CLASSES)
+    integers = {}
+    for kept in ("none", "first", "ends", "auto"):
+        path = tmp_path / f"{kept}.onnx"
+        result = small(
+            tmp_path / "float.onnx",
+            path,
+            rows,
+            method=method,
+            train=rows,
+            float_layers=kept,
+            max_drop=1.0 if kept == "auto" else 100.0,
+        )
+        weights = [t for t in onnx.load(path).graph.initializer if np.prod(t.dims) >= 72]
+        integers[kept] = [t.data_type == onnx.TensorProto.INT8 for t in weights]
+        drop = result.validation.drop
+        assert (drop > 1) == (kept == "none")
+    assert [sum(found) for found in integers.values()] == [3, 2, 1, 2]
+    assert result.float_layers == "first"
+    assert runtime.load(path).metadata["quantization"]["float_layers"] == "first"
+
+
+def test_a_layer_is_left_to_round(tmp_path, rows):
+    model = nn.Sequential(nn.Flatten(), nn.Linear(64, 3))
+    to_onnx(model, tmp_path / "one.onnx", example=rows[0][:64], classes=CLASSES)
+    with pytest.raises(AttarError, match=r"'first' leaves no layer of .* one of auto, none\."):
+        small(tmp_path / "one.onnx", tmp_path / "x.onnx", rows, train=rows, float_layers="first")
 
 
 def test_seven_bits_stay_inside_seven_bits(tmp_path, student, rows):
@@ -193,6 +242,7 @@ def test_where_sums_overflow_the_nearer_width_is_kept(tmp_path, student, rows, m
             "method must be one of static, dynamic, float16, bfloat16. Got 'int4'",
         ),
         ({"ranges": "widest"}, "ranges must be one of auto, minmax"),
+        ({"float_layers": "last"}, "float_layers must be one of auto, none, first, ends"),
         ({"max_drop": -1}, "'max_drop' parameter of quantize"),
         ({"max_drop": math.nan}, "'max_drop' parameter of quantize"),
         ({"seconds": -1}, "'seconds' parameter of quantize"),

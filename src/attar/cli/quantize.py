@@ -121,7 +121,8 @@ def quantize(
 ) -> None:
     """Write a student with smaller weights; what that costs is measured first.
 
-    With --aware it learns to round: from --teacher, or from what its run's teacher said.
+    A run folder keeps what it costs, for its report. With --aware the student learns to round:
+    from --teacher, or from what its run's teacher said.
     """
     from attar.cli import show
 
@@ -156,6 +157,8 @@ def quantize(
             label=label,
             size=size,
         )
+    if (Path(model) / "result.json").exists():
+        done.save(model)
     show.show_values(_lines(done))
 
 
@@ -191,10 +194,12 @@ def _after(
 
 def _lines(done: Quantized) -> dict[str, Any]:
     """What was written and what it costs, as a person reads it."""
+    from attar.export.quantization import KEPT
+
     cost = done.validation
     ratios = ", ".join(f"{ratio:.2f} at {n} rows" for n, ratio in done.latency_ratio.items())
     lines: dict[str, Any] = {
-        "file": f"{done.path}, {done.method}, weights in {done.bits} bits",
+        "file": f"{done.path}, {done.method}, weights in {done.bits} bits{KEPT[done.float_layers]}",
         "bytes": f"{done.bytes:,} (before: {done.bytes_before:,})",
         "accuracy": f"{100 * cost.accuracy:.2f} % on {cost.rows:,} validation rows",
         "lost": f"{cost.drop:.2f} points ({cost.lost} rows lost, {cost.won} won)",

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from attar.export.bundle import Bundle, ModelFile, read_bundle, write_bundle
     from attar.export.onnx import Export, to_onnx
     from attar.export.program import to_pt2
-    from attar.export.quantization import Cost, Quantized, quantize
+    from attar.export.quantization import Quantized, quantize
     from attar.export.rebuild import load_student
     from attar.export.serving import to_kserve, to_triton
     from attar.export.weights import load_weights, save_weights
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 #: Public name -> the module that defines it; all of these need torch.
 _LAZY = {
     "Bench": "attar.export.benching",
-    "Cost": "attar.export.quantization",
+    "Cost": "attar.export.cost",
     "Export": "attar.export.onnx",
     "Quantized": "attar.export.quantization",
     "load_student": "attar.export.rebuild",

@@ -17,11 +17,12 @@ from attar.engine import Distiller, Record, TrainConfig
 from attar.engine import train as learn
 from attar.evaluation import accuracy, nll, predict_logits
 from attar.export import narrow, runtime
+from attar.export.cost import labelled
 from attar.export.graph import WithProbabilities, to_bytes, trace
-from attar.export.integers import logits_of
+from attar.export.integers import Smaller, logits_of
 from attar.export.onnx import to_onnx
 from attar.export.quantization import OWNER as QUANTIZE
-from attar.export.quantization import Quantized, check_cost, finish, labelled
+from attar.export.quantization import Quantized, check_cost, finish
 from attar.export.rounding import settled, with_rounding
 from attar.losses import Objective, hard, kl, soft
 from attar.types import Data, Teacher
@@ -145,12 +146,10 @@ def quantize_aware(
     narrow.shorten_names(proto)
     parity = _parity(proto, network, compared, properties, tolerance)
     return finish(
-        proto,
+        [Smaller(proto, "learned", reduced)],
         before,
         Path(path),
         method="qat",
-        bits=7 if reduced else 8,
-        ranges="learned",
         properties=properties,
         bytes_before=size,
         validation=held,

@@ -33,11 +33,12 @@ def some_rows(proto: Any, student: runtime.Student, rows: Any, count: int) -> ND
 
 @dataclass(frozen=True)
 class Smaller:
-    """A smaller graph: where its ranges come from, and whether its weights have 7 bits."""
+    """A smaller graph: whence its ranges, whether weights have 7 bits, which layers are float."""
 
     proto: Any
     ranges: str | None
     reduced: bool
+    float_layers: str = "none"
 
 
 def static(
@@ -46,11 +47,17 @@ def static(
     rows: NDArray[Any],
     ranges: str,
     widths: Sequence[bool],
+    float_layers: str,
 ) -> Smaller:
     """The integer graph whose answers are nearest to the float student's."""
     kinds = ("minmax", "percentile") if ranges == "auto" else (ranges,)
     made = (
-        Smaller(narrow.static(proto, rows, ranges=kind, reduce_range=width), kind, width)
+        Smaller(
+            narrow.static(proto, rows, ranges=kind, reduce_range=width, float_layers=float_layers),
+            kind,
+            width,
+            float_layers,
+        )
         for width in widths
         for kind in kinds
     )
@@ -62,9 +69,18 @@ def dynamic(
     before: runtime.Student,
     rows: Callable[[], NDArray[Any]],
     widths: Sequence[bool],
+    float_layers: str,
 ) -> Smaller:
     """The same; rows are needed only where there is a choice."""
-    made = [Smaller(narrow.dynamic(proto, reduce_range=width), None, width) for width in widths]
+    made = [
+        Smaller(
+            narrow.dynamic(proto, reduce_range=width, float_layers=float_layers),
+            None,
+            width,
+            float_layers,
+        )
+        for width in widths
+    ]
     return made[0] if len(made) == 1 else _nearest(made, before, rows(), 1)
 
 

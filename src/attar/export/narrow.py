@@ -29,6 +29,12 @@ _INTEGER = ("Conv", "Gemm", "MatMul", "Add", "MaxPool", "Relu", "GlobalAveragePo
 #: How the ranges of activations are found: the whole range, or without the rarest values.
 RANGES = ("minmax", "percentile", "entropy")
 
+#: Which convolutions and linear layers stay float32, by their places in the graph. Rounding the
+#: first one costs most: all later layers read what it says, and it has few weights.
+FLOAT_LAYERS: dict[str, tuple[int, ...]] = {"none": (), "first": (0,), "ends": (0, -1)}
+
+_LAYERS = ("Conv", "Gemm", "MatMul")
+
 #: Rows of one call while the ranges are found; the quantizer wants batches of one size.
 _ROWS = 32
 
@@ -63,7 +69,14 @@ def saturates() -> bool:
     return bool((total != 255 * 127 * many).any())
 
 
-def static(proto: Any, rows: NDArray[Any], *, ranges: str, reduce_range: bool) -> Any:
+def static(
+    proto: Any,
+    rows: NDArray[Any],
+    *,
+    ranges: str,
+    reduce_range: bool,
+    float_layers: str = "none",
+) -> Any:
     """Weights and activations in 8 bits, the ranges of activations from these rows.
 
     Args:
@@ -71,6 +84,7 @@ def static(proto: Any, rows: NDArray[Any], *, ranges: str, reduce_range: bool) -
         rows: ``[N, ...]``, what the graph takes.
         ranges: One of :data:`RANGES`.
         reduce_range: Weights in 7 bits, for x86 processors without VNNI.
+        float_layers: One of :data:`FLOAT_LAYERS`.
     """
     from onnxruntime import quantization
 
@@ -82,8 +96,9 @@ def static(proto: Any, rows: NDArray[Any], *, ranges: str, reduce_range: bool) -
     # Its base class may be another one in another version: it needs `get_next` alone.
     reader = _reader(quantization.CalibrationDataReader, proto.graph.input[0].name, rows)
     with _scratch() as folder:
+        prepared = _prepared(proto, folder)
         quantization.quantize_static(
-            _prepared(proto, folder),
+            prepared,
             folder / "int8.onnx",
             reader,
             quant_format=quantization.QuantFormat.QDQ,
@@ -93,6 +108,7 @@ def static(proto: Any, rows: NDArray[Any], *, ranges: str, reduce_range: bool) -
             activation_type=quantization.QuantType.QUInt8,
             weight_type=quantization.QuantType.QInt8,
             calibrate_method=kinds[ranges],
+            nodes_to_exclude=_layers(prepared, float_layers),
             # The logits are not rounded: who is sure, and how sure, is read from them.
             extra_options={
                 "OpTypesToExcludeOutputQuantization": ["Gemm", "MatMul"],
@@ -102,17 +118,19 @@ def static(proto: Any, rows: NDArray[Any], *, ranges: str, reduce_range: bool) -
         return _read(folder / "int8.onnx")
 
 
-def dynamic(proto: Any, *, reduce_range: bool) -> Any:
+def dynamic(proto: Any, *, reduce_range: bool, float_layers: str = "none") -> Any:
     """Weights in 8 bits; the range of an activation is found anew in each call."""
     from onnxruntime import quantization
 
     with _scratch() as folder:
+        prepared = _prepared(proto, folder)
         quantization.quantize_dynamic(
-            _prepared(proto, folder),
+            prepared,
             folder / "int8.onnx",
             per_channel=True,
             reduce_range=reduce_range,
             weight_type=quantization.QuantType.QInt8,
+            nodes_to_exclude=_layers(prepared, float_layers),
         )
         return _read(folder / "int8.onnx")
 
@@ -233,7 +251,27 @@ def _prepared(proto: Any, folder: Path) -> Path:
     quant_pre_process(
         folder / "float.onnx", folder / "prepared.onnx", skip_symbolic_shape=True, verbose=0
     )
+    prepared = _read(folder / "prepared.onnx")
+    for place, node in enumerate(prepared.graph.node):
+        node.name = f"n{place}"  # the quantizer tells nodes by names, and not all have one
+    onnx.save(prepared, folder / "prepared.onnx")
     return folder / "prepared.onnx"
+
+
+def float_choices(proto: Any) -> tuple[str, ...]:
+    """Of :data:`FLOAT_LAYERS`, those that leave a layer to round."""
+    layers = sum(node.op_type in _LAYERS for node in proto.graph.node)
+    return tuple(
+        kept for kept, places in FLOAT_LAYERS.items() if not places or len(places) < layers
+    )
+
+
+def _layers(prepared: Path, kept: str) -> list[str]:
+    """The names of the layers that stay as they are."""
+    layers = [node.name for node in _read(prepared).graph.node if node.op_type in _LAYERS]
+    names = {layers[place] for place in FLOAT_LAYERS[kept]}
+    # For ranges that are found in each call, the quantizer first turns a Gemm into a MatMul.
+    return sorted(names | {f"{name}_MatMul" for name in names})
 
 
 def _read(path: Path) -> Any:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -11,13 +12,12 @@ from typing import Any
 import torch
 
 from attar.checks import AttarError, check_number, need
-from attar.data import as_data
-from attar.evaluation import Latency, Scores, first_rows, latencies, scores_from_logits
+from attar.evaluation import Latency, first_rows, latencies
 from attar.export import narrow, runtime
+from attar.export.cost import Cost, cost_of, held_rows
 from attar.export.graph import to_bytes
-from attar.export.integers import CHUNK, Smaller, dynamic, logits_of, some_rows, static
-from attar.files import write_whole
-from attar.types import UNLABELLED, Data
+from attar.export.integers import CHUNK, Smaller, dynamic, some_rows, static
+from attar.files import write_text, write_whole
 
 OWNER = "quantize"
 
@@ -28,38 +28,6 @@ METHODS = {
     "float16": "weights kept in float16, computed in float32",
     "bfloat16": "weights kept in bfloat16, computed in float32",
 }
-
-
-@dataclass(frozen=True)
-class Cost:
-    """What the smaller file does on one set of labelled rows, beside the float student.
-
-    Attributes:
-        rows: Labelled rows.
-        accuracy: Of the smaller file, a fraction.
-        drop: Accuracy lost, in points (100 times the difference of the fractions); below 0
-            where it is the better one.
-        lost: Rows that the float student had right and the smaller file has wrong.
-        won: The other way round: ``drop = 100 * (lost - won) / rows``.
-        agreement: Fraction of the rows with the float student's class.
-        ece: Expected calibration error of the smaller file.
-        ece_before: Of the float student.
-        worst_class: Its class of the lowest accuracy.
-        worst_class_accuracy: That accuracy.
-        worst_class_before: The float student's lowest accuracy of a class.
-    """
-
-    rows: int
-    accuracy: float
-    drop: float
-    lost: int
-    won: int
-    agreement: float
-    ece: float
-    ece_before: float
-    worst_class: str
-    worst_class_accuracy: float
-    worst_class_before: float
 
 
 @dataclass(frozen=True)
@@ -79,6 +47,7 @@ class Quantized:
         latency_before: The same of the float file, timed in turn with it.
         parity: The largest difference of a probability between the file and the network that
             was trained with rounding in it; None for the other methods.
+        float_layers: Which layers stayed float32: ``"none"``, ``"first"`` or ``"ends"``.
     """
 
     path: Path
@@ -92,6 +61,7 @@ class Quantized:
     latency: Latency
     latency_before: Latency
     parity: float | None = None
+    float_layers: str = "none"
 
     @property
     def latency_ratio(self) -> dict[int, float]:
@@ -108,6 +78,26 @@ class Quantized:
             "latency_ratio": {str(rows): ratio for rows, ratio in self.latency_ratio.items()},
         }
 
+    def save(self, folder: str | Path) -> Path:
+        """Write the cost into a run folder's ``quantized.json``, where the report finds it.
+
+        It keeps one entry a method, the last one.
+
+        Raises:
+            AttarError: If the file that is there is none of Attar's, or it cannot be written.
+        """
+        path = Path(folder) / "quantized.json"
+        try:
+            kept = json.loads(path.read_text("utf-8"))["files"] if path.exists() else []
+            others = [one for one in kept if one["method"] != self.method]
+        except (ValueError, KeyError, TypeError) as error:
+            raise AttarError(
+                f"{OWNER}: {path} is not what Attar writes: {error!r}. Remove it, and run again."
+            ) from error
+        text = json.dumps({"files": [*others, self.to_dict()]}, indent=1, allow_nan=False)
+        write_text(OWNER, path, text)
+        return path
+
 
 def quantize(
     source: str | Path,
@@ -119,6 +109,7 @@ def quantize(
     method: str = "static",
     max_drop: float = 0.3,
     ranges: str = "auto",
+    float_layers: str = "auto",
     calibration_rows: int = 1024,
     reduce_range: bool | None = None,
     seconds: float = 0.3,
@@ -127,7 +118,8 @@ def quantize(
 
     The smaller file is measured against the float one through ONNX Runtime before it is
     written: accuracy, agreement, ECE, worst class, bytes, and the time of an answer (in turn, one
-    thread). Where it loses more than ``max_drop`` points on ``validation``, nothing is written.
+    thread). Where it loses more than ``max_drop`` points on ``validation``, the first layer stays
+    float32, then the first and the last; where that does not help either, nothing is written.
 
     Integers do not make every student faster: on the networks of a few thousand parameters that
     run in 15 microseconds, ONNX Runtime's float kernels are the quicker ones. The result says.
@@ -146,6 +138,9 @@ def quantize(
         ranges: ``"minmax"``, ``"percentile"`` (without the rarest 0.01 %), ``"entropy"``, or
             ``"auto"``: of the first two the one whose probabilities are nearer to the float
             student's on the training rows.
+        float_layers: Which convolutions and linear layers of int8 stay float32: ``"none"``,
+            ``"first"``, ``"ends"`` (the first and the last), or ``"auto"``: the first of these
+            that holds the bound.
         calibration_rows: How many training rows, the first ones in a random order.
         reduce_range: Weights in 7 bits instead of 8. On x86 processors without VNNI, sums of
             8-bit products may overflow in ONNX Runtime. By default 8 bits; on such a processor
@@ -174,37 +169,45 @@ def quantize(
     >>> small.validation.rows, small.validation.agreement > 0.98
     (256, True)
     """
-    _check(method, ranges, max_drop, seconds, calibration_rows)
+    _check(method, ranges, float_layers, max_drop, seconds, calibration_rows)
     source = Path(source)
     before = runtime.load(source, threads=1)
     proto = _proto(source, before)
-    # Where sums overflow, eight bits may still be the better ones: that is rare in many students.
-    widths = (False, True) if reduce_range is None and narrow.saturates() else (bool(reduce_range),)
-    if method in ("float16", "bfloat16"):
-        made = Smaller(narrow.half(proto, method), None, False)
-    elif method == "dynamic":
-        rows = validation if train is None else train
-        made = dynamic(
-            proto, before, lambda: some_rows(proto, before, rows, calibration_rows), widths
+    if method == "static" and train is None:
+        raise AttarError(
+            f"{OWNER}: method='static' needs train=, rows that the student was trained on, to "
+            f"know the ranges of its activations. method='dynamic' needs none."
         )
-    else:
-        if train is None:
-            raise AttarError(
-                f"{OWNER}: method='static' needs train=, rows that the student was trained on, to "
-                f"know the ranges of its activations. method='dynamic' needs none."
-            )
-        made = static(
-            proto, before, some_rows(proto, before, train, calibration_rows), ranges, widths
+
+    choices = narrow.float_choices(proto)
+    if float_layers not in ("auto", *choices):
+        raise AttarError(
+            f"{OWNER}: float_layers={float_layers!r} leaves no layer of {source} to round. Use "
+            f"one of {', '.join(('auto', *choices))}."
         )
-    small = made.proto
-    narrow.shorten_names(small)
+
+    @functools.cache
+    def rows() -> Any:
+        return some_rows(proto, before, validation if train is None else train, calibration_rows)
+
+    def made() -> Iterator[Smaller]:
+        if method in ("float16", "bfloat16"):
+            yield Smaller(narrow.half(proto, method), None, False)
+            return
+        # Where sums overflow, eight bits may still be better: that is rare in many students.
+        either = reduce_range is None and narrow.saturates()
+        widths = (False, True) if either else (bool(reduce_range),)
+        for kept in choices if float_layers == "auto" else (float_layers,):
+            if method == "dynamic":
+                yield dynamic(proto, before, rows, widths, kept)
+            else:
+                yield static(proto, before, rows(), ranges, widths, kept)
+
     return finish(
-        small,
+        made(),
         before,
         Path(path),
         method=method,
-        bits=16 if method in ("float16", "bfloat16") else 7 if made.reduced else 8,
-        ranges=made.ranges,
         properties=narrow.properties_of(source),
         bytes_before=source.stat().st_size,
         validation=validation,
@@ -215,13 +218,11 @@ def quantize(
 
 
 def finish(
-    proto: Any,
+    made: Iterable[Smaller],
     before: runtime.Student,
     path: Path,
     *,
     method: str,
-    bits: int,
-    ranges: str | None,
     properties: Mapping[str, str],
     bytes_before: int,
     validation: Any,
@@ -230,48 +231,74 @@ def finish(
     seconds: float,
     parity: float | None = None,
 ) -> Quantized:
-    """Measure a smaller graph against the float student, and write it where it is good enough."""
+    """Measure smaller graphs against the float student; write the first that is good enough."""
     count = len(before.classes)
-    after = runtime.loads(to_bytes(proto, properties, classes=count), name=OWNER, threads=1)
-    held = _held("validation", validation, before)
+    held = held_rows("validation", validation, before)
     # Ranges that are found in each call make a row's answer depend on the rows beside it: then
     # one row a call is measured, as in production.
     rows = 1 if method == "dynamic" else CHUNK
-    cost = _cost(before, after, held, rows)
-    if cost.drop > max_drop:
-        raise AttarError(
-            f"{OWNER}: {method} costs {cost.drop:.2f} points of accuracy on {cost.rows} "
-            f"validation rows ({cost.lost} rows lost, {cost.won} won; agreement "
-            f"{100 * cost.agreement:.2f} %), more than max_drop={max_drop:g}, and nothing was "
-            "written. Train the student with rounding in it: attar.export.quantize_aware, "
-            "or attar quantize --aware."
-        )
+    tried = []
+    for one in made:
+        narrow.shorten_names(one.proto)
+        data = to_bytes(one.proto, properties, classes=count)
+        after = runtime.loads(data, name=OWNER, threads=1)
+        cost = cost_of(before, after, held, rows)
+        tried.append((cost, one))
+        if cost.drop <= max_drop:
+            break
+    else:
+        raise AttarError(_too_much(method, tried, max_drop))
     batches = first_rows(held.batch(torch.arange(min(64, len(held)))).inputs.numpy())
     timed = latencies({"before": before.predict, "after": after.predict}, batches, seconds=seconds)
     result = Quantized(
         path=path,
         method=method,
-        bits=bits,
-        ranges=ranges,
+        bits=16 if method in ("float16", "bfloat16") else 7 if one.reduced else 8,
+        ranges=one.ranges,
         validation=cost,
-        test=None if test is None else _cost(before, after, _held("test", test, before), rows),
+        test=None
+        if test is None
+        else cost_of(before, after, held_rows("test", test, before), rows),
         bytes=0,
         bytes_before=bytes_before,
         latency=timed["after"],
         latency_before=timed["before"],
         parity=parity,
+        float_layers=one.float_layers,
     )
-    data = to_bytes(proto, _told(properties, result), classes=count)
+    data = to_bytes(one.proto, _told(properties, result), classes=count)
     write_whole(OWNER, path, data)
     return replace(result, bytes=len(data))
 
 
+#: What stayed float32, for messages.
+KEPT = {"none": "", "first": ", the first layer in float32", "ends": ", both ends in float32"}
+
+
+def _too_much(method: str, tried: list[tuple[Cost, Smaller]], max_drop: float) -> str:
+    """Why nothing was written: the cheapest of what was tried."""
+    cost, one = min(tried, key=lambda each: each[0].drop)
+    return (
+        f"{OWNER}: {method}{KEPT[one.float_layers]} costs {cost.drop:.2f} points of accuracy on "
+        f"{cost.rows} validation rows ({cost.lost} rows lost, {cost.won} won; agreement "
+        f"{100 * cost.agreement:.2f} %), more than max_drop={max_drop:g}, and nothing was "
+        "written. Train the student with rounding in it: attar.export.quantize_aware, "
+        "or attar quantize --aware."
+    )
+
+
 def _check(
-    method: str, ranges: str, max_drop: float, seconds: float, calibration_rows: int
+    method: str,
+    ranges: str,
+    float_layers: str,
+    max_drop: float,
+    seconds: float,
+    calibration_rows: int,
 ) -> None:
     for name, value, known in (
         ("method", method, tuple(METHODS)),
         ("ranges", ranges, ("auto", *narrow.RANGES)),
+        ("float_layers", float_layers, ("auto", *narrow.FLOAT_LAYERS)),
     ):
         if value not in known:
             raise AttarError(f"{OWNER}: {name} must be one of {', '.join(known)}. Got {value!r}.")
@@ -298,51 +325,6 @@ def _proto(source: Path, student: runtime.Student) -> Any:
     ):
         raise AttarError(f"{OWNER}: {source} is quantized already. Start from the float file.")
     return proto
-
-
-def _cost(before: runtime.Student, after: runtime.Student, data: Data, rows: int) -> Cost:
-    """Both on the same labelled rows, the smaller file on so many a call."""
-    labels = data.labels
-    assert labels is not None
-    pieces = torch.split(torch.arange(len(data))[labels != UNLABELLED], CHUNK)
-    batches = [data.batch(piece) for piece in pieces]
-    truth = labels[labels != UNLABELLED].cpu()
-    logits = {
-        student: torch.cat([logits_of(student, batch.inputs.numpy(), many) for batch in batches])
-        for student, many in ((before, CHUNK), (after, rows))
-    }
-    old: Scores = scores_from_logits(logits[before], truth, before.classes)
-    new = scores_from_logits(logits[after], truth, before.classes, teacher_logits=logits[before])
-    right = {student: said.argmax(dim=1) == truth for student, said in logits.items()}
-    assert new.agreement is not None
-    lost = int((right[before] & ~right[after]).sum())
-    won = int((right[after] & ~right[before]).sum())
-    return Cost(
-        rows=new.rows,
-        accuracy=new.accuracy,
-        drop=100.0 * (lost - won) / new.rows,
-        lost=lost,
-        won=won,
-        agreement=new.agreement,
-        ece=new.ece,
-        ece_before=old.ece,
-        worst_class=new.worst_class,
-        worst_class_accuracy=new.worst_class_accuracy,
-        worst_class_before=old.worst_class_accuracy,
-    )
-
-
-def labelled(name: str, data: Data) -> None:
-    """Raise unless some rows have a label."""
-    if data.labels is None or not bool((data.labels != UNLABELLED).any()):
-        raise AttarError(f"{OWNER}: {name} must have labels, to see what the rounding costs.")
-
-
-def _held(name: str, value: Any, student: runtime.Student) -> Data:
-    """Labelled rows with the student's classes."""
-    data = as_data(value, classes=student.classes)
-    labelled(name, data)
-    return data
 
 
 def _told(properties: Mapping[str, str], result: Quantized) -> dict[str, str]:
