@@ -8,6 +8,7 @@ from typing import Any
 from attar.report.figure import percent, whole
 from attar.report.parts import Node
 from attar.report.run import ARMS, Model, Run
+from attar.report.shipped import calibration, smaller
 
 #: What a verdict means, for someone who reads the word for the first time.
 MEANS = {
@@ -35,6 +36,8 @@ def about(run: Run) -> dict[str, Any]:
         "goal": run.told["comparison"]["goal_met"].flag(),
         "latency": latency(run),
         "parity": parity(run),
+        "calibration": calibration(run),
+        "smaller": smaller(run),
         "code": code(run),
         "repeat": repeat(run),
         "finished": run.told["finished"].text() or "",
