@@ -27,19 +27,28 @@ BATCHES = (1, 8, 64)
 
 #: Runs in a process of its own for each file: what is loaded already would hide what it takes.
 _ALONE = """
-import json, resource, sys, time
+import json, pathlib, resource, sys, time
 import numpy as np
 from attar.export import runtime
 import onnxruntime
 
-peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+def peak():
+    status = pathlib.Path("/proc/self/status")
+    if status.exists():  # what getrusage tells on Linux includes the parent's peak
+        lines = dict(line.split(":", 1) for line in status.read_text().splitlines())
+        return 1024 * int(lines["VmHWM"].split()[0])
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (
+        1 if sys.platform == "darwin" else 1024
+    )
+
+
 rows = np.load(sys.argv[2], allow_pickle=False)
 before, began = peak(), time.perf_counter()
 student = runtime.load(sys.argv[1], threads=int(sys.argv[3]))
 loaded = time.perf_counter() - began
 student.predict(rows)
-scale = 1 if sys.platform == "darwin" else 1024
-print(json.dumps({"load_ms": 1e3 * loaded, "memory_bytes": scale * (peak() - before)}))
+print(json.dumps({"load_ms": 1e3 * loaded, "memory_bytes": peak() - before}))
 """
 
 
