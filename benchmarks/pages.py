@@ -13,12 +13,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+sys.path.insert(0, str(Path(__file__).parent / "deploy"))
 sys.path.insert(0, str(Path(__file__).parent / "hinton"))
 sys.path.insert(0, str(Path(__file__).parent / "store"))
 sys.path.insert(0, str(Path(__file__).parent / "cached_training"))
 sys.path.insert(0, str(Path(__file__).parent / "teacher_pass"))
 sys.path.insert(0, str(Path(__file__).parent / "losses"))
 import cached_page
+import deploy_page
 import hinton_page
 import losses_page
 import pass_page
@@ -237,6 +239,7 @@ def pages() -> dict[Path, str]:
     docs = ROOT / "docs" / "results"
     found = {docs / "demo.md": demo_page(), docs / "verdict.md": verdict_page()}
     found |= {docs / "step_cost.md": step_cost_page()}
+    found[docs / "deploy.md"] = deploy_page.page(results("deploy"), made)
     hinton = results("hinton")
     tens = results("ensemble") if (BENCHMARKS / "ensemble" / "results.json").exists() else None
     found |= hinton_page.pages(hinton, table, made("hinton"), docs, tens)

@@ -24,6 +24,7 @@ from attar.teachers import StoredTeacher
 KINDS = {
     "fp32": "float32",
     "static": "int8, static",
+    "static_first": "int8, static, but for the first layer",
     "dynamic": "int8, dynamic",
     "qat": "int8, trained with rounding",
     "float16": "float16 weights",
@@ -31,7 +32,7 @@ KINDS = {
 EXAMPLE = 512
 
 #: The ways to int8, the cheapest for whoever ships first: no training, then a little of it.
-INT8 = ("static", "dynamic", "qat")
+INT8 = ("static", "static_first", "dynamic", "qat")
 
 #: The cost is what is asked here, so nothing is refused.
 ALL = 100.0
@@ -62,7 +63,7 @@ def write(trained: Trained, name: str, report: Report) -> Files:
     paths = {kind: folder / f"{stem}-{kind}.onnx" for kind in KINDS}
     if not paths["fp32"].exists():
         to_onnx(student, paths["fp32"], example=rows, classes=classes)
-    for kind in ("static", "dynamic", "float16"):
+    for kind in ("static", "static_first", "dynamic", "float16"):
         _once(paths[kind], report, lambda path, kind=kind: _after(trained, paths, path, kind))
     _once(paths["qat"], report, lambda path: _aware(trained, student, path, report))
     return Files(teacher, paths)
@@ -72,7 +73,8 @@ def _after(trained: Trained, paths: dict[str, Path], path: Path, kind: str) -> Q
     return quantize(
         paths["fp32"],
         path,
-        method=kind,
+        method=kind.removesuffix("_first"),
+        float_layers="first" if kind == "static_first" else "none",
         train=(trained.train.inputs, None),
         validation=trained.validation,
         max_drop=ALL,
