@@ -75,7 +75,7 @@ def in_sample(
         return _alone(logits, labels)
     if held_out_labels is None:
         unsure, unsure_there = _entropy(logits), _entropy(held_out.double())
-        if not _apart(DOUBT_RATIO * unsure_there, unsure):
+        if not apart(DOUBT_RATIO * unsure_there, unsure):
             return None
         seen = (
             f"mean entropy is {float(unsure.mean()):.4f} nats on the rows that it labels and "
@@ -85,13 +85,13 @@ def in_sample(
     there = held_out_labels != UNLABELLED
     right, doubt = _against(logits, labels)
     right_there, doubt_there = _against(held_out[there].double(), held_out_labels[there])
-    apart = _apart(right, right_there, by=ACCURACY_GAP) or _apart(DOUBT_RATIO * doubt_there, doubt)
-    if len(right_there) < FEWEST or not apart:
+    differ = apart(right, right_there, by=ACCURACY_GAP) or apart(DOUBT_RATIO * doubt_there, doubt)
+    if len(right_there) < FEWEST or not differ:
         return None
     return (
-        f"the teacher is right on {_percent(right)} of the rows that it labels and on "
-        f"{_percent(right_there)} of others, and gives {_percent(doubt)} and "
-        f"{_percent(doubt_there)} to the wrong classes: it has fitted the rows that it labels, "
+        f"the teacher is right on {percent(right)} of the rows that it labels and on "
+        f"{percent(right_there)} of others, and gives {percent(doubt)} and "
+        f"{percent(doubt_there)} to the wrong classes: it has fitted the rows that it labels, "
         f"and {_ADVICE}"
     )
 
@@ -102,7 +102,7 @@ def _alone(logits: Tensor, labels: Tensor) -> str | None:
     if float(right.mean()) <= PERFECT or unsure >= SURE * math.log(logits.shape[1]):
         return None
     return (
-        f"the teacher is right on {_percent(right)} of the rows that it labels, with a mean "
+        f"the teacher is right on {percent(right)} of the rows that it labels, with a mean "
         f"entropy of {unsure:.4f} nats. If it was fitted on them, {_ADVICE}"
     )
 
@@ -120,7 +120,7 @@ def _entropy(logits: Tensor) -> Tensor:
     return -torch.where(logs.isinf(), 0.0, logs.exp() * logs).sum(dim=1)
 
 
-def _apart(high: Tensor, low: Tensor, *, by: float = 0.0) -> bool:
+def apart(high: Tensor, low: Tensor, *, by: float = 0.0) -> bool:
     """Whether the mean of ``high`` is above that of ``low`` by more than ``by`` and by chance."""
     difference = float(high.mean() - low.mean())
     # Laplace's rule: a sample of equal values (all right) is not without variance.
@@ -132,5 +132,6 @@ def _apart(high: Tensor, low: Tensor, *, by: float = 0.0) -> bool:
     return difference > by and difference > CERTAIN * math.sqrt(error)
 
 
-def _percent(right: Tensor) -> str:
+def percent(right: Tensor) -> str:
+    """The mean of values from 0 to 1, as a person reads it."""
     return f"{100 * float(right.mean()):.1f} %"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import math
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -20,6 +21,7 @@ from attar.engine.processes import Processes
 from attar.experiment import arms as arms_of
 from attar.experiment.arms import Run, Setting, SoftLoss, Trainer
 from attar.experiment.folder import claim, identity, settle
+from attar.experiment.foreseen import Foreseen
 from attar.experiment.growing import at_most_one
 from attar.experiment.inputs import Splits, make_splits, plan_student, size_of
 from attar.experiment.measure import seconds_per_step
@@ -297,7 +299,9 @@ def distill(
         tried: Any = settings if wide is None else {arm: [one] for arm, one in wide.items()}
         here = identity(trainer, tried, numbers, stores)
         processes.first(lambda: settle(folder, here))
-        chosen, trials = train_all(trainer, settings, numbers, tell, hunt)
+        foreseen = Foreseen(folder, tell, trainer, stores)
+        processes.first(lambda: foreseen.before(asked))
+        chosen, trials = train_all(trainer, settings, numbers, tell, hunt, foreseen)
         experiment = open_test(
             trainer,
             chosen,
@@ -308,6 +312,7 @@ def distill(
             size=size_of(plan),
             seeds=numbers,
         )
+        experiment.warnings[:0] = foreseen.warnings
         if cut_here and (may_have_seen(teacher) or folds is None):
             experiment.warnings.append(READY_MADE)
         experiment.calibrate = calibrate
@@ -452,6 +457,7 @@ def train_all(
     seeds: list[int],
     tell: OnProgress,
     hunt: Hunt | None = None,
+    foreseen: Foreseen | None = None,
 ) -> tuple[dict[str, list[Run]], list[Trial]]:
     """Choose each arm's setting on validation under the first seed, then train the others."""
     runs = sum(len(some) + len(seeds) - 1 for some in settings.values())
@@ -467,6 +473,8 @@ def train_all(
                 seconds=cost * steps * runs,
             )
         )
+        if foreseen is not None and trainer.processes.main:
+            foreseen.costs(runs, steps, cost * steps * runs)
     done = 0
 
     def report(setting: Setting, seed: int, step: int) -> None:
@@ -496,6 +504,8 @@ def train_all(
             best = max(tried, key=lambda run: run.rank)
             trials += [Trial(r.setting, r.seed, r.validation, r is best) for r in tried]
         chosen[arm] = [best]
+        if arm == "hard" and foreseen is not None:
+            trainer.processes.first(functools.partial(foreseen.trained, best))
         for seed in seeds[1:]:
             chosen[arm].append(trainer.run(best.setting, seed))
             done += 1

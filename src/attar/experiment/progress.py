@@ -12,7 +12,8 @@ class Progress:
     """Where an experiment is.
 
     Attributes:
-        stage: ``"label"``, ``"cost"``, ``"choose"``, ``"train"``, ``"test"`` or ``"measure"``.
+        stage: ``"label"``, ``"early"`` (a warning), ``"cost"``, ``"choose"``, ``"train"``,
+            ``"test"`` or ``"measure"``.
         message: For a person.
         done: Of ``total``, in the stage's own unit (rows, steps).
         total: 0 where there is nothing to count.
@@ -34,9 +35,11 @@ OnProgress = Callable[[Progress], None]
 
 
 def quietly(progress: Progress) -> None:
-    """Without anyone who listens, only what a long run will cost is said, on the log."""
-    if progress.seconds >= LONG:
-        logging.getLogger("attar").warning("distill: %s", progress.message)
+    """Without anyone who listens, the log tells what a long run will cost, and early warnings."""
+    if progress.stage == "early" or progress.seconds >= LONG:
+        logging.getLogger("attar").warning(
+            "distill: %s", progress.message.removeprefix("Warning: ")
+        )
 
 
 def duration(seconds: float) -> str:
