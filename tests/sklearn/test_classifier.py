@@ -17,6 +17,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.compose import make_column_transformer
 from sklearn.datasets import (
     load_breast_cancer,
+    load_iris,
     make_classification,
     make_multilabel_classification,
 )
@@ -252,7 +253,7 @@ def test_imbalanced_classes_are_all_answered():
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"student": "tree"}, "'student' parameter.*mlp.*Got 'tree'"),
+        ({"student": "forest"}, "'student' parameter.*mlp.*Got 'forest'"),
         ({"transfer": "gan"}, "'transfer' parameter.*munge.*Got 'gan'"),
         ({"folds": 1}, "folds"),
         ({"transfer_rows": 0}, "transfer_rows"),
@@ -300,3 +301,31 @@ def test_a_label_that_never_applies_is_answered_as_such():
     several[:, 1] = 0
     model = quick(steps=100).fit(X, several)
     assert model.predict_proba(X)[:, 1].max() < 0.2
+
+
+@pytest.mark.parametrize("student", ["table_mlp", "tree", "boosted"])
+@pytest.mark.parametrize("proof", [False, True])
+def test_students_for_tables(student, proof, tmp_path):
+    X, y = load_iris(return_X_y=True, as_frame=True)
+    model = DistilledClassifier(
+        RandomForestClassifier(10, max_depth=4, random_state=0),
+        student=student,
+        parameters=900,
+        steps=60,
+        folds=3,
+        temperature=2.0,
+        alpha=0.9,
+        seeds=2,
+        proof=proof,
+        random_state=0,
+    ).fit(X, y)
+    assert model.score(X, y) > 0.85
+    assert model.temperature_ == (2.0 if student == "table_mlp" else 1.0)
+    model.to_onnx(tmp_path / "student.onnx")
+    said = runtime.load(tmp_path / "student.onnx").predict_proba(X)
+    np.testing.assert_allclose(said, model.predict_proba(X), atol=1e-5)
+
+
+def test_trees_take_one_label_a_row():
+    with pytest.raises(AttarError, match="'tree' learns one label a row"):
+        DistilledClassifier(student="tree").fit(np.zeros((4, 2)), np.eye(4, 3)[:, :3])

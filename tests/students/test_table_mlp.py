@@ -75,7 +75,8 @@ def test_logits_are_those_of_the_formula():
     hidden = vectors.relu().flatten(1)
     for layer in (member.first, member.second):
         hidden = layer(hidden).relu()
-    torch.testing.assert_close(net(ROWS), member.head(hidden))
+    for mode in (True, False):  # two ways to the same sums
+        torch.testing.assert_close(net.train(mode)(ROWS), member.head(hidden))
 
 
 def test_a_new_category_is_none_and_far_values_count_as_the_nearest():

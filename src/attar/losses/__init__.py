@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from attar import needs_torch  # noqa: F401
 from attar.losses.contrastive import ContrastiveLoss
+from attar.losses.corrected import corrected
 from attar.losses.features import (
     attention_transfer,
     hint,
@@ -41,6 +42,7 @@ __all__ = [
     "attention_transfer",
     "binary_cross_entropy",
     "bounded_squared_error",
+    "corrected",
     "cross_entropy",
     "dist",
     "dkd",

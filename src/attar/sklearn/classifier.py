@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -11,17 +11,19 @@ from sklearn.base import ClassifierMixin
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 from sklearn.utils.validation import check_is_fitted, column_or_1d
+from torch import nn
 
 from attar.checks import AttarError
 from attar.data import ArrayData
 from attar.experiment import distill
 from attar.experiment.arms import automatic
+from attar.experiment.growing import at_most_one, grow
 from attar.experiment.tasks import terms_of
 from attar.losses import Term, hard, kl, sigmoid_kl, soft
 from attar.sklearn.distilled import Distilled
 from attar.sklearn.kinds import Kind, Multiclass, Multilabel
 from attar.sklearn.rows import length, middle, tags_of
-from attar.students import FAMILIES
+from attar.students import FAMILIES, TABLES, TREES, Family, TreeEnsemble
 
 if TYPE_CHECKING:
     from attar.experiment import Experiment
@@ -41,7 +43,10 @@ class DistilledClassifier(ClassifierMixin, Distilled):  # type: ignore[misc]  # 
         teacher: A classifier with ``predict_proba``, fitted or not; it gets the rows as they
             are given. A fitted one labels the synthetic rows itself, and the training rows
             through clones, unless ``folds`` is None. None: a random forest.
-        student: A family of :mod:`attar.students`, by name.
+        student: A family of :mod:`attar.students`, by name: ``"mlp"``; ``"table_mlp"``, which
+            bends at the quantiles of each number; ``"tree"``, a single tree that can be read; or
+            ``"boosted"``, a few. For the last two, which take one label a row, ``steps``,
+            ``batch_size`` and ``learning_rate`` are nothing, and T is at most 1.
         temperature: T above 0: a number, a list to choose from, or ``"auto"``.
         alpha: The weight of the soft loss in (0, 1]: a number, a list, or ``"auto"``.
         folds: In how many parts the rows are labelled, 2 or more; None takes the teacher's own
@@ -85,6 +90,7 @@ class DistilledClassifier(ClassifierMixin, Distilled):  # type: ignore[misc]  # 
         2015, *Distilling the Knowledge in a Neural Network*, https://arxiv.org/abs/1503.02531
     """
 
+    _students: Mapping[str, Family] = {**FAMILIES, **TABLES}  # only read
     _teachers_method = "predict_proba"
     _teachers_advice = "wrap it in sklearn.calibration.CalibratedClassifierCV"
 
@@ -149,6 +155,11 @@ class DistilledClassifier(ClassifierMixin, Distilled):  # type: ignore[misc]  # 
     def _read_labels(self, y: Any) -> tuple[Kind, NDArray[Any]]:
         """What the labels are, and the labels as it has them; sets ``classes_``."""
         if type_of_target(y) == "multilabel-indicator":
+            if self.student in TREES:
+                raise AttarError(
+                    f"DistilledClassifier: student={self.student!r} learns one label a row, and y "
+                    f"has several. Take 'mlp' or 'table_mlp'."
+                )
             several = np.asarray(y.toarray() if hasattr(y, "toarray") else y).astype(np.float64)
             self.classes_ = np.arange(several.shape[1])
             return Multilabel(several.shape[1]), several
@@ -190,13 +201,16 @@ class DistilledClassifier(ClassifierMixin, Distilled):  # type: ignore[misc]  # 
 
     def _settle(self) -> None:
         found = automatic(len(self.classes_), self.parameters, unlabelled=False)
-        self.temperature_ = middle(self.temperature, found[0])
+        if self.student in TREES:
+            self.temperature_ = at_most_one(self.temperature)[0]
+        else:
+            self.temperature_ = middle(self.temperature, found[0])
         self.alpha_ = middle(self.alpha, found[1])
 
     def _experiment(self, teacher: Teacher, data: dict[str, ArrayData]) -> Experiment:
         experiment = distill(
             teacher,
-            FAMILIES[self.student],
+            self._students[self.student],
             task=self._kind.task,
             train=data["train"],
             validation=data["validation"],
@@ -216,6 +230,12 @@ class DistilledClassifier(ClassifierMixin, Distilled):  # type: ignore[misc]  # 
         assert setting.alpha is not None
         self.temperature_, self.alpha_ = setting.temperature, setting.alpha
         return experiment
+
+    def _train(self, student: nn.Module, rows: ArrayData, teacher: Teacher, seed: int) -> None:
+        if not isinstance(student, TreeEnsemble):
+            super()._train(student, rows, teacher, seed)
+            return
+        grow(student, rows, teacher, temperature=self.temperature_, alpha=self.alpha_, seed=seed)
 
     def _terms(self) -> list[Term]:
         if self._kind.task == "multilabel":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,7 +29,7 @@ from attar.export import Export, to_onnx
 from attar.losses import Objective, Term
 from attar.sklearn.kinds import Kind
 from attar.sklearn.rows import is_frame, length, name_of, named, tags_of, take
-from attar.students import FAMILIES
+from attar.students import FAMILIES, Family, table_mlp
 from attar.teachers.estimator import is_fitted
 
 if TYPE_CHECKING:
@@ -56,6 +56,8 @@ class Distilled(BaseEstimator):  # type: ignore[misc]  # no stubs
     experiment is run.
     """
 
+    #: By name, what may be the student.
+    _students: Mapping[str, Family] = {**FAMILIES, "table_mlp": table_mlp}
     #: What the teacher must be able to do, and what to do where it cannot.
     _teachers_method, _teachers_advice = "predict", "give a fitted or unfitted regressor"
 
@@ -278,19 +280,23 @@ class Distilled(BaseEstimator):  # type: ignore[misc]  # no stubs
         rows = data["train"]
         assert isinstance(rows.inputs, Tensor)
         self._example = rows.inputs[:256].clone()
-        plan = plan_student(FAMILIES[self.student], rows, parameters=self.parameters)
+        plan = plan_student(self._students[self.student], rows, parameters=self.parameters)
         if made is not None:
             targets = np.concatenate([targets, self._kind.ask(full, made)])
             rows = join(rows, data["transfer"])
         torch.manual_seed(seed)
         student = plan.make()
         teacher = self._kind.as_teacher(self._learnt(targets), name=name_of(full))
+        self._train(student, rows, teacher, seed)
+        self.student_ = self._shipped(student.cpu()).eval()
+        self.teacher_ = full
+
+    def _train(self, student: nn.Module, rows: ArrayData, teacher: Teacher, seed: int) -> None:
+        """Step by step; a subclass whose students are built in one go does otherwise."""
         config = TrainConfig(steps=self.steps, learning_rate=self.learning_rate, seed=seed)
         batches = Batches(rows, min(self.batch_size, len(rows)), seed=seed)
         for _ in train(Distiller(student, Objective(self._terms()), teacher), batches, config):
             pass
-        self.student_ = self._shipped(student.cpu()).eval()
-        self.teacher_ = full
 
     # ---- the door ----
 
@@ -300,9 +306,9 @@ class Distilled(BaseEstimator):  # type: ignore[misc]  # no stubs
 
     def _check_parameters(self, weights: Weights) -> None:
         owner = type(self).__name__
-        if self.student not in FAMILIES:
+        if self.student not in self._students:
             raise AttarError(
-                f"The 'student' parameter of {owner} must be one of {sorted(FAMILIES)}. Got "
+                f"The 'student' parameter of {owner} must be one of {sorted(self._students)}. Got "
                 f"{self.student!r} instead."
             )
         if self.transfer is not None and self.transfer not in SAMPLERS:

@@ -23,7 +23,6 @@ from attar.sklearn.distilled import Distilled
 from attar.sklearn.kinds import Kind, Quantiles, Values
 from attar.sklearn.quantiles import ManyQuantiles, level_parameter
 from attar.sklearn.rows import length, middle, tags_of
-from attar.students import FAMILIES
 
 if TYPE_CHECKING:
     from torch import nn
@@ -53,7 +52,8 @@ class DistilledRegressor(RegressorMixin, Distilled):  # type: ignore[misc]  # no
         teacher: A regressor, fitted or not; it gets the rows as they are given. A fitted one
             labels the synthetic rows itself, and the training rows through clones, unless
             ``folds`` is None. None: a forest of extremely random trees.
-        student: A family of :mod:`attar.students`, by name.
+        student: A family of networks of :mod:`attar.students`, by name: ``"mlp"``, or
+            ``"table_mlp"``, which bends at the quantiles of each number.
         quantiles: None: the mean is learnt. Numbers between 0 and 1: the student gives these
             quantiles, taught by the teacher's own at evenly spread levels
             (:func:`~attar.losses.pinball`); ``predict`` is then the one nearest to 0.5, and
@@ -249,7 +249,7 @@ class DistilledRegressor(RegressorMixin, Distilled):  # type: ignore[misc]  # no
     def _experiment(self, teacher: Teacher, data: dict[str, ArrayData]) -> Experiment:
         experiment = distill(
             teacher,
-            FAMILIES[self.student],
+            self._students[self.student],
             task="regression",
             train=data["train"],
             validation=data["validation"],
