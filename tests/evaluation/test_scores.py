@@ -84,3 +84,12 @@ def test_it_is_ready_for_json():
 def test_broken_inputs_are_refused(arguments, teacher, message):
     with pytest.raises(AttarError, match=message):
         scores_from_logits(*arguments, teacher_logits=teacher)
+
+
+def test_macro_recall_counts_each_class_alike():
+    # nine rows of one class, all right; one of another, wrong; none of a third
+    logits = torch.tensor([[5.0, 0.0, 0.0]] * 10)
+    labels = torch.tensor([0] * 9 + [1])
+    scores = scores_from_logits(logits, labels, ("often", "rare", "never"))
+    assert scores.accuracy == 0.9
+    assert scores.macro_recall == 0.5

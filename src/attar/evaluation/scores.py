@@ -57,6 +57,12 @@ class Scores:
     bytes: int | None = None
     latency: Latency | None = None
 
+    @property
+    def macro_recall(self) -> float:
+        """The mean of the classes' accuracies: each counts alike, however rare it is."""
+        seen = [share for share in self.per_class_accuracy.values() if share is not None]
+        return sum(seen) / len(seen)
+
     def to_dict(self) -> dict[str, Any]:
         """Ready for JSON: numbers, strings, None; nothing of ours, no NaN."""
         values = {field.name: getattr(self, field.name) for field in fields(self)}
@@ -91,6 +97,8 @@ def scores_from_logits(
     >>> scores = scores_from_logits(logits, labels, ("cat", "dog"), teacher_logits=teacher)
     >>> scores.accuracy, scores.worst_class, scores.errors_inherited, scores.errors_own
     (0.5, 'dog', 1, 1)
+    >>> round(scores.macro_recall, 3)  # 1 of 1 cats, 1 of 3 dogs
+    0.667
     """
     owner = "scores_from_logits"
     check_logits(owner, "logits", logits)

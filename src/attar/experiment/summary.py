@@ -6,6 +6,9 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+import torch
+from torch import Tensor
+
 from attar.evaluation import Interval, Latency
 
 if TYPE_CHECKING:
@@ -21,7 +24,10 @@ ARM_NAMES = {
 
 
 def cells(experiment: Experiment) -> tuple[list[str], list[list[str]]]:
-    """The head and the cells of the table: the teacher, then every arm."""
+    """The head and the cells of the table: the teacher, then every arm.
+
+    Where some classes are rare, accuracy says little about them: macro recall then stands beside.
+    """
     head = ["", "accuracy %", "NLL", "ECE %", "agrees %", "worst class %", "parameters"]
     head += ["latency p50 ms"]
     sizes = experiment.facts["sizes"]
@@ -37,6 +43,7 @@ def cells(experiment: Experiment) -> tuple[list[str], list[list[str]]]:
             _milliseconds(experiment.latency.get("teacher")),
         ]
     ]
+    recalls = [experiment.teacher.macro_recall]
     for name, arm in experiment.arms.items():
         rows.append(
             [
@@ -50,7 +57,22 @@ def cells(experiment: Experiment) -> tuple[list[str], list[list[str]]]:
                 _milliseconds(experiment.latency.get("student")),
             ]
         )
+        recalls.append(arm.mean("macro_recall"))
+    if _has_rare_classes(experiment.test.labels):
+        place = head.index("worst class %")
+        head.insert(place, "macro recall %")
+        for row, recall in zip(rows, recalls, strict=True):
+            row.insert(place, f"{100 * recall:.1f}")
     return head, rows
+
+
+def _has_rare_classes(labels: Tensor | None) -> bool:
+    """Whether the largest class of the test rows has five times the rows of the smallest."""
+    if labels is None:
+        return False
+    counts = torch.bincount(labels[labels >= 0])
+    counts = counts[counts > 0]
+    return bool(counts.max() >= 5 * counts.min())
 
 
 def _count(value: int | None) -> str:
