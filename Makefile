@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: install demo test test-slow browser lint check format clean bench-verdict bench-step-cost reproduce bench-ensemble bench-loss-kernels bench-bytes-a-row bench-demo bench-demo-setting bench-deploy bench-in-sample bench-store bench-cached-training bench-teacher-pass bench-losses pages images
+.PHONY: install demo test test-slow browser lint check format clean bench-verdict bench-step-cost reproduce bench-ensemble bench-loss-kernels bench-bytes-a-row bench-demo bench-demo-setting bench-deploy bench-in-sample bench-store bench-cached-training bench-teacher-pass bench-losses bench-tables pages images
 
 install: $(STAMP)
 

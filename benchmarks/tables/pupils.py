@@ -52,7 +52,10 @@ def run(given: Lesson, student: str, arm: str, seed: int, steps: int, folder: Pa
     plan = plan_student(family, given.train, parameters=BUDGETS[student])
     torch.manual_seed(seed)
     model = plan.make()
-    path = folder / f"{student}-{arm}-{seed}.safetensors"
+    # Other settings are other students: what was kept under the old ones is not taken for theirs.
+    settings = f"steps{steps}-alpha{ALPHA:g}-T{TEMPERATURE:g}-lr{LEARNING_RATE:g}"
+    path = folder / settings / f"{student}-{BUDGETS[student]}-{arm}-{seed}.safetensors"
+    path.parent.mkdir(parents=True, exist_ok=True)
     if path.exists():
         load_weights(model, path)
     else:
@@ -80,11 +83,11 @@ def _train(model: nn.Module, given: Lesson, arm: str, seed: int, steps: int) -> 
         pass
 
 
-def ask_file(given: Lesson, student: str, folder: Path) -> Iterator[tuple[str, float]]:
+def ask_file(given: Lesson, student: str, steps: int, folder: Path) -> Iterator[tuple[str, float]]:
     """The file of the first seed's distilled student: raw rows in, probabilities out."""
     import onnxruntime
 
-    model = run(given, student, "distilled", 0, 0, folder).model
+    model = run(given, student, "distilled", 0, steps, folder).model
     path = folder / f"{student}.onnx"
     example = given.test.inputs[:256]
     to_onnx(
