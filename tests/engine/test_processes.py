@@ -42,6 +42,12 @@ def say(batch):
 if not Path(store).exists():  # the one process comes first
     label(say, data, store)
 teacher = StoredTeacher(Store.open(store))
+asked = []  # the ids that this process looks up in the store, step by step
+
+def look_up(batch):
+    asked.append(batch.ids)
+    return teacher(batch)
+
 objective = Objective([soft(kl, 0.5, temperature=2.0), hard(0.5)])
 numbers = dict(steps=40, log_every=5, learning_rate=0.05, evaluate_every=10, max_gradient_norm=0.5)
 
@@ -50,7 +56,7 @@ def judge(model):
     return {"accuracy": float((logits.argmax(1) == labels[:20]).float().mean()),
             "nll": float(nn.functional.cross_entropy(logits, labels[:20]))}
 
-def run(model, checkpoint=None, stop=None, validate=judge):
+def run(model, checkpoint=None, stop=None, validate=judge, teacher=teacher):
     config = TrainConfig(**numbers, checkpoint_every=5)
     records = []
     batches = Batches(data, 15, seed=3)  # 8 rows for the one process, 7 for the other
@@ -69,7 +75,10 @@ def save(name, model, records):
 
 torch.manual_seed(0)
 plain = nn.Sequential(nn.Linear(5, 8), nn.Tanh(), nn.Linear(8, 2))
-save("plain", plain, run(plain))
+save("plain", plain, run(plain, teacher=look_up))
+save_file({str(step): ids for step, ids in enumerate(asked)}, folder / f"ids-{process}")
+if torch.distributed.is_initialized():
+    (folder / f"backend-{process}").write_text(torch.distributed.get_backend())
 
 def noisy():
     torch.manual_seed(1)
@@ -123,6 +132,19 @@ def test_two_processes_give_the_student_of_one(ran: tuple[Path, Path]) -> None:
     assert alone.keys() == together.keys()
     for name, value in alone.items():  # weights and records: loss, parts, gradient norm, scores
         torch.testing.assert_close(together[name], value, rtol=1e-4, atol=1e-5)
+
+
+def test_each_process_reads_its_share_of_the_soft_targets_from_the_store(
+    ran: tuple[Path, Path],
+) -> None:
+    alone = load_file(ran[0] / "ids-0")
+    shares = [load_file(ran[1] / f"ids-{process}") for process in (0, 1)]
+    assert len(alone) == len(shares[0]) == len(shares[1]) == 40  # one look-up a step
+    for step, ids in alone.items():
+        here = [share[step] for share in shares]
+        assert [len(some) for some in here] == [8, 7]
+        assert sorted(torch.cat(here).tolist()) == sorted(ids.tolist())
+    assert [(ran[1] / f"backend-{process}").read_text() for process in (0, 1)] == ["gloo"] * 2
 
 
 @pytest.mark.parametrize("run", ["plain", "whole", "resumed"])
