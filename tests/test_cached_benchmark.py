@@ -63,3 +63,23 @@ def test_the_networks_have_the_published_sizes(bench) -> None:
         count = sum(p.numel() for p in network.parameters())
         assert count / 1e6 == pytest.approx(millions, abs=0.01)
         assert network(torch.zeros(2, 3, 32, 32)).shape == (2, 100)
+
+
+def test_the_page_says_every_loop_and_the_bound(bench) -> None:
+    *_, page = bench
+    figures = {"wrn_ideal_online_over_attar": 2.08, "wrn_goal_online_over_attar": 2.0}
+    for seconds, name in enumerate(page.LOOPS, start=1):
+        figures[f"wrn_{name}_step_seconds"] = float(seconds)
+        for ours in ("attar", "attar_channels_last"):
+            if not name.startswith("attar"):
+                key = f"wrn_{name}_over_{ours}"
+                figures |= {key: 3.0, f"{key}_p10": 2.0, f"{key}_p90": 4.0}
+    key = "wrn_attar_over_attar_channels_last"
+    figures |= {key: 1.25, f"{key}_p10": 1.0, f"{key}_p90": 1.5}
+    text = page.section({"figures": figures}, lambda head, rows: "\n".join(map(" ".join, rows)))
+    for words in page.LOOPS.values():
+        assert words in text
+    assert "1.25 (1.00 to 1.50)" in text
+    # By hand 4 seconds, alone 3; the part that was not measured is not there.
+    assert "takes 1.33\ntimes as long" in text
+    assert "perceptrons" not in text

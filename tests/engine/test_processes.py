@@ -119,7 +119,7 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
             env={**os.environ, "OMP_NUM_THREADS": "1"},
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=600,  # that of a process that hangs, on a busy machine too
         )
         assert done.returncode == 0, done.stderr
     return folders[0], folders[1]

@@ -65,7 +65,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
             env={**os.environ, "OMP_NUM_THREADS": "1"},
             capture_output=True,
             text=True,
-            timeout=180,
+            timeout=600,  # that of a process that hangs, on a busy machine too
         )
         assert done.returncode == 0, done.stderr
     return folder

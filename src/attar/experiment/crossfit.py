@@ -93,6 +93,16 @@ def cross_fit_networks(
     return CrossFitted(members, parts, data, name=f"cross-fitted {members[0].name}")
 
 
+def check_factory(owner: str, value: Any) -> None:
+    """Raise unless this can make fresh networks."""
+    if isinstance(value, nn.Module) or not callable(value):
+        raise AttarError(
+            f"{owner}: with fit= and folds= a fresh network is trained for each fold, so the "
+            "first argument must be a callable without arguments that makes one, such as "
+            f"lambda: MyNetwork(). Got {type(value).__name__}."
+        )
+
+
 def _network(make: Make, fit: Fit, rows: Data, seed: int, path: Path | None) -> nn.Module:
     """A trained network; read back where it was trained before."""
     states = torch.get_rng_state(), np.random.get_state(), random.getstate()  # noqa: NPY002

@@ -20,6 +20,7 @@ from attar.engine import TrainConfig
 from attar.engine.processes import Processes
 from attar.experiment import arms as arms_of
 from attar.experiment.arms import Run, Setting, SoftLoss, Trainer
+from attar.experiment.crossfit import Fit
 from attar.experiment.folder import claim, identity, settle
 from attar.experiment.foreseen import Foreseen
 from attar.experiment.growing import at_most_one
@@ -29,7 +30,7 @@ from attar.experiment.opening import measure, open_test, smallest_member
 from attar.experiment.progress import OnProgress, Progress, duration, quietly
 from attar.experiment.result import Experiment, Trial
 from attar.experiment.searching import ArmSpace, search_arm, spaces
-from attar.experiment.targets import may_have_seen, targets_of, teacher_of
+from attar.experiment.targets import left_out_of, may_have_seen, targets_of, teacher_of
 from attar.experiment.tracking import Tracking, check_trackers
 from attar.losses import kl
 from attar.teachers import StoredTeacher
@@ -64,7 +65,9 @@ def distill(
     parameters: int | None = None,
     shrink: float | None = None,
     views: Views | None = None,
-    folds: int | None = 5,
+    folds: Any = 5,
+    groups: Any = None,
+    fit: Fit | None = None,
     smoothing: Sequence[float] | None = None,
     evaluations: int = 10,
     latency_seconds: float = 0.5,
@@ -130,7 +133,13 @@ def distill(
         shrink: Its size, as times smaller than the teacher's smallest member.
         views: Seeded transforms: teacher and student see the same views of each row.
         folds: An estimator is taken to have been fitted on the labelled rows, so clones of it
-            label them out of fold; None takes its own word for them.
+            label them out of fold: how many, or a splitter of scikit-learn. None takes its own
+            word for them. Training rows that a splitter never holds out (the first of
+            ``TimeSeriesSplit``) are left out of every arm, with a warning of the result.
+        groups: ``[N]``, one a row of ``train``: rows of one group (one patient, say) are never on
+            both sides, of a fold or of a split that is made here.
+        fit: ``fit(network, rows)`` trains a network; then ``teacher`` is a callable that makes a
+            fresh one, and each fold is labelled by one that did not see it.
         smoothing: Label smoothing strengths to choose from.
         evaluations: How often a run is validated; the best epoch is chosen there.
         latency_seconds: How long teacher and student are timed at each batch size; 0 does not.
@@ -180,6 +189,7 @@ def distill(
         from attar.experiment.task_distill import check_arguments, distill_task
 
         given = {"views": views, "calibrate": calibrate, "targets": targets, "track": track}
+        given |= {"groups": groups, "fit": fit}
         check_arguments(task, {**given, "accelerator": accelerator})
         if isinstance(loss, str) or not callable(loss):
             raise AttarError(
@@ -219,9 +229,17 @@ def distill(
     tell = (progress or quietly) if processes.main else _silently
     numbers = seeds_of(seeds)
     splits = make_splits(
-        train, validation, test, transfer, classes=_names(classes), seed=split_seed
+        train,
+        validation,
+        test,
+        transfer,
+        groups=groups,
+        classes=_names(classes),
+        seed=split_seed,
     )
     cut_here = test is None or validation is None
+    if fit is not None and folds is None:
+        raise AttarError("distill: fit= goes with folds=. Give folds=5, or leave it out.")
     if views is not None:
         splits = with_views(splits, views)
     # All that can be wrong is looked at before the teacher is asked about a single row.
@@ -242,7 +260,12 @@ def distill(
         run_folder(out, processes, resume=resume) as folder,
         contextlib.ExitStack() as at_end,
     ):
-        asked = processes.first(lambda: teacher_of(teacher, splits, folds, refit=cut_here))
+        given_rows, keep = splits, folder / "folds"
+        asked = processes.first(
+            lambda: teacher_of(teacher, given_rows, folds, refit=cut_here, fit=fit, keep=keep)
+        )
+        left_out = processes.from_main(left_out_of(asked))
+        splits = splits.without(left_out)
         plan = plan_student(
             student,
             splits.train,
@@ -313,8 +336,14 @@ def distill(
             seeds=numbers,
         )
         experiment.warnings[:0] = foreseen.warnings
-        if cut_here and (may_have_seen(teacher) or folds is None):
+        if cut_here and (folds is None or (fit is None and may_have_seen(teacher))):
             experiment.warnings.append(READY_MADE)
+        if len(left_out):
+            experiment.warnings.append(
+                f"no fold held out {len(left_out)} of the training rows, the first is row "
+                f"{int(left_out[0])}: nobody could label them who had not seen their label, and "
+                "no arm learnt from them."
+            )
         experiment.calibrate = calibrate
         if calibrate and experiment.calibration is not None and experiment.calibration.note:
             experiment.warnings.append(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 import torch
@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from attar.checks import AttarError, check_labels, check_number
 from attar.data import ArrayData, MappedData, as_data, split
 from attar.data.split import among_themselves
+from attar.experiment.together import Groups
 from attar.experiment.transfer import add_rows, read_transfer, still_there
 from attar.students import Family, TreeEnsemble, count_parameters, fit_to
 from attar.types import Data, is_known
@@ -30,12 +31,14 @@ class Splits:
         validation: Labelled rows on which every choice is made.
         test: Labelled rows, opened once, at the end.
         transfer: The part of ``train`` that the student is distilled on; None: all of it.
+        groups: Which rows belong together; None where that was not said.
     """
 
     train: Data
     validation: Data
     test: Data
     transfer: Data | None = None
+    groups: Groups | None = None
 
     @property
     def taught(self) -> Data:
@@ -54,6 +57,14 @@ class Splits:
         # the label away from a row that has one.
         return among_themselves(self.train.take(known.nonzero()[:, 0]))
 
+    def without(self, rows: Tensor) -> Splits:
+        """The same where these row numbers are not learnt from."""
+        if not len(rows):
+            return self
+        train = self.train.take((~torch.isin(self.train.rows, rows)).nonzero()[:, 0])
+        taught = None if self.transfer is None else still_there(self.transfer, train)
+        return replace(self, train=among_themselves(train), transfer=taught)
+
     @property
     def unlabelled_rows(self) -> int:
         """How many rows teach by their soft target alone, for want of a label."""
@@ -68,6 +79,7 @@ def make_splits(
     test: Any = None,
     transfer: Any = None,
     *,
+    groups: Any = None,
     classes: tuple[str, ...] | None = None,
     seed: int = 0,
     task: str = "multiclass",
@@ -78,7 +90,8 @@ def make_splits(
     fifth of what is then left. Unlabelled rows all stay in ``train``. Plain ``(X, y)`` pairs get
     row numbers one after the other: train, transfer, validation, test. A transfer set of
     training rows (see :func:`~attar.experiment.transfer.read_transfer`) takes what is left of
-    them; one of other rows is added to train without its labels.
+    them; one of other rows is added to train without its labels. With ``groups``, the group of
+    each row of ``train``, what is held out are whole groups.
 
     Raises:
         AttarError: If no training row is labelled, a split has no labels, two splits share row
@@ -90,6 +103,7 @@ def make_splits(
             "distill: train has no labelled row. The hard-label baseline and the verdict need "
             "some labels: give train=(X, y), with -100 where the class is not known."
         )
+    whose = None if groups is None else Groups(data, groups)
     taken = int(data.rows.max()) + 1
     part = False
     parts: dict[str, Data] = {}
@@ -103,16 +117,17 @@ def make_splits(
             names = data.classes
             parts[name] = as_data(value, classes=names, first_row=first, columns=columns, task=task)
             taken = max(taken, int(parts[name].rows.max()) + 1)
-    if "test" not in parts:
-        data, parts["test"] = split(data, (0.8, 0.2), seed=seed)
-    if "validation" not in parts:
-        data, parts["validation"] = split(data, (0.8, 0.2), seed=seed + 1)
+    for number, name in enumerate(("test", "validation")):
+        if name not in parts and whose is None:
+            data, parts[name] = split(data, (0.8, 0.2), seed=seed + number)
+        elif name not in parts and whose is not None:
+            data, parts[name] = whose.split(data, seed=seed + number)
     taught = None
     if part:
         taught = still_there(parts["transfer"], data)
     elif "transfer" in parts:
         data = add_rows(cast(ArrayData, data), cast(ArrayData, parts["transfer"]))
-    splits = Splits(data, _plain(parts["validation"]), _plain(parts["test"]), taught)
+    splits = Splits(data, _plain(parts["validation"]), _plain(parts["test"]), taught, whose)
     _check(splits)
     return splits
 

@@ -12,7 +12,7 @@ import torch
 from attar.checks import AttarError
 from attar.data import as_data
 from attar.evaluation import in_sample
-from attar.experiment.crossfit import Fit, cross_fit_networks
+from attar.experiment.crossfit import Fit, check_factory, cross_fit_networks
 from attar.export.backend import BACKENDS
 from attar.store import Store
 from attar.store import label as label_store
@@ -141,13 +141,7 @@ def _out_of_fold(
     teacher: Any, rows: Data, path: Path, folds: Any, groups: Any, fit: Any, full: Any, keep: Any
 ) -> CrossFitted:
     if fit is not None:
-        if isinstance(teacher, torch.nn.Module) or not callable(teacher):
-            raise AttarError(
-                "label: with fit= and folds= a fresh network is trained for each fold, so the "
-                "first argument must be a callable without arguments that makes one, such as "
-                f"lambda: MyNetwork(). Got {type(teacher).__name__}. A network that is trained "
-                "already goes into full=."
-            )
+        check_factory("label", teacher)
         kept = path.with_name(f"{path.name}-folds") if keep is None else keep
         return cross_fit_networks(
             teacher, fit, rows, folds=folds, groups=groups, full=full, keep=kept

@@ -5,8 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import torch
+from torch import Tensor
+
 from attar.checks import AttarError, need
 from attar.engine.processes import Processes
+from attar.experiment.crossfit import Fit, check_factory, cross_fit_networks
 from attar.experiment.inputs import Splits
 from attar.experiment.progress import OnProgress, Progress
 from attar.export.backend import BACKENDS
@@ -22,25 +26,55 @@ from attar.teachers import (
 from attar.types import VIEW, Data
 
 
-def teacher_of(teacher: Any, splits: Splits, folds: int | None, *, refit: bool) -> Any:
+def teacher_of(
+    teacher: Any,
+    splits: Splits,
+    folds: Any,
+    *,
+    refit: bool,
+    fit: Fit | None = None,
+    keep: Path | None = None,
+) -> Any:
     """Anything as a teacher; estimators, alone or in a list, label out of fold.
 
     Estimators in a list get the weights that are best for what they say out of fold.
 
-    ``refit``: test or validation was cut here, from rows that a fitted estimator may have seen;
-    a clone fitted on the training rows answers in its place.
+    Args:
+        teacher: What the user gave; with ``fit``, what makes a fresh network.
+        splits: The rows.
+        folds: How many, or a splitter; None takes a teacher's own word.
+        refit: Test or validation was cut here, from rows that a fitted estimator may have seen;
+            a clone fitted on the training rows answers in its place.
+        fit: Trains a network of a fold.
+        keep: Where these networks are kept.
     """
-    if isinstance(teacher, list | tuple) and folds is not None:
+    if isinstance(teacher, list | tuple) and folds is not None and fit is None:
         members = [teacher_of(member, splits, folds, refit=refit) for member in teacher]
         together = as_teacher(members, classes=splits.train.classes)
         fair = len(members) > 1 and all(isinstance(one, CrossFitted) for one in members)
         if fair and isinstance(together, EnsembleTeacher):
-            return weigh(together, splits.train)
+            return weigh(together, splits.without(left_out_of(together)).train)
         return together
+    train = splits.train
+    groups = None if splits.groups is None else splits.groups.of(train)
+    if fit is not None:
+        check_factory("distill", teacher)
+        return cross_fit_networks(teacher, fit, train, folds=folds, groups=groups, keep=keep)
     if hasattr(teacher, "predict_proba") and folds is not None:
         base = need("sklearn.base", extra="train", purpose="Labelling out of fold")
-        return cross_fit(base.clone(teacher) if refit else teacher, splits.train, folds=folds)
-    return as_teacher(teacher, classes=splits.train.classes)
+        asked = base.clone(teacher) if refit else teacher
+        return cross_fit(asked, train, folds=folds, groups=groups)
+    return as_teacher(teacher, classes=train.classes)
+
+
+def left_out_of(teacher: Any) -> Tensor:
+    """The row numbers that no fold of a teacher, or of one of its members, holds out."""
+    own = getattr(teacher, "left_out", None)
+    if isinstance(own, Tensor):
+        return own
+    parts = [left_out_of(member) for member in getattr(teacher, "members", ())]
+    found: Tensor = torch.unique(torch.cat([torch.empty(0, dtype=torch.int64), *parts]))
+    return found
 
 
 def may_have_seen(teacher: Any) -> bool:

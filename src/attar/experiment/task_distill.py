@@ -81,6 +81,8 @@ def distill_task(
     """The controlled experiment; arguments as in :func:`attar.distill`, which calls it."""
     tell = progress or quietly
     numbers = seeds_of(seeds)
+    if folds is not None:
+        check_number("distill", "folds", folds, low=2, whole=True)
     names = None if classes is None else tuple(classes)
     splits = make_splits(
         train, validation, test, transfer, classes=names, seed=split_seed, task=task
@@ -164,9 +166,10 @@ def _scaled(
         names = [f"{level:g}" for level in levels]
         return data.with_labels(labels[:, :1].repeat(1, len(levels)), classes=names)
 
-    parts = {name: with_scaled(getattr(splits, name)) for name in ("train", "validation", "test")}
+    train, validation, test = map(with_scaled, (splits.train, splits.validation, splits.test))
     transfer = None if splits.transfer is None else with_scaled(splits.transfer)
-    return Splits(**parts, transfer=transfer), asked.mapped(scale.apply)
+    changed = replace(splits, train=train, validation=validation, test=test, transfer=transfer)
+    return changed, asked.mapped(scale.apply)
 
 
 def _open_test(

@@ -96,7 +96,7 @@ def cut(
     from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold, check_cv
 
     positions, codes = _labelled(owner, data)
-    whose = None if groups is None else _groups(owner, groups, len(data))[positions.numpy()]
+    whose = None if groups is None else check_groups(owner, groups, len(data))[positions.numpy()]
     if hasattr(folds, "split"):
         splitter = check_cv(folds)
     else:
@@ -146,7 +146,8 @@ def _labelled(owner: str, data: Data) -> tuple[Tensor, NDArray[Any]]:
     return positions, codes
 
 
-def _groups(owner: str, groups: Any, count: int) -> NDArray[Any]:
+def check_groups(owner: str, groups: Any, count: int) -> NDArray[Any]:
+    """``[N]``: the group of each of so many rows; raises where there is not one for each."""
     whose = np.asarray(groups)
     if whose.shape != (count,):
         raise AttarError(
