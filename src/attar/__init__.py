@@ -29,6 +29,7 @@ _LAZY = {
     "distill": "attar.experiment",
     "evaluate": "attar.evaluation",
     "label": "attar.experiment",
+    "ladder": "attar.experiment",
     "train": "attar.engine",
     "train_ensemble": "attar.experiment",
 }

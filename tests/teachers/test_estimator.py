@@ -19,10 +19,11 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from sklearn.svm import LinearSVC
+from sklearn.svm import SVC, LinearSVC
 
 from attar.checks import AttarError
 from attar.teachers import EstimatorTeacher, is_fitted
+from attar.teachers.estimator import _count_parameters
 from attar.types import Batch
 
 
@@ -237,6 +238,8 @@ def test_parameters_are_counted_where_they_mean_something() -> None:
         perceptron = MLPClassifier((5,), max_iter=1).fit(X, y)
     assert EstimatorTeacher(perceptron).parameters == 4 * 5 + 5 + 5 * 3 + 3
     assert EstimatorTeacher(RandomForestClassifier(2).fit(X, y)).parameters is None
+    # The intercept of a machine with a kernel is not all that it knows.
+    assert _count_parameters(SVC().fit(X, y)) is None
 
 
 def test_boosting_is_close_to_its_own_probabilities() -> None:

@@ -59,7 +59,7 @@ def identity(
     }
 
 
-def settle(folder: Path, here: Mapping[str, Any]) -> None:
+def settle(folder: Path, here: Mapping[str, Any], *, owner: str = "distill") -> None:
     """Note whose folder this is, or refuse to mix two experiments in it.
 
     Raises:
@@ -75,10 +75,10 @@ def settle(folder: Path, here: Mapping[str, Any]) -> None:
         ]
         if differing:
             raise AttarError(
-                f"distill: {folder} holds another experiment ({'; '.join(differing)}). Repeat the "
+                f"{owner}: {folder} holds another experiment ({'; '.join(differing)}). Repeat the "
                 "arguments that it was started with, or name another folder."
             )
-    write_text("distill", path, json.dumps(here, indent=1))
+    write_text(owner, path, json.dumps(here, indent=1))
 
 
 def _name(loss: Any) -> str:

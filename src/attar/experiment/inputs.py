@@ -201,7 +201,8 @@ def plan_student(
     """From a family and a size, a factory, or an instance to the way a student is made.
 
     Args:
-        student: A :class:`~attar.students.Family`, a callable without arguments, or a module.
+        student: A :class:`~attar.students.Family`, a callable without arguments, a module, or
+            a plan that was made before.
         data: The training rows; a family reads its input shape, classes and scale from them.
         parameters: The budget of a family's member.
         shrink: The budget as a fraction of the teacher's smallest member: 10 means a tenth.
@@ -210,6 +211,8 @@ def plan_student(
     if isinstance(student, Family):
         budget = _budget(parameters, shrink, teacher_parameters)
         return _plan_family(student, data, budget)
+    if isinstance(student, StudentPlan):
+        return student
     if parameters is not None or shrink is not None:
         raise AttarError(
             "distill: parameters= and shrink= size a family (attar.students.mlp, say). Got the "
@@ -251,6 +254,28 @@ def _budget(parameters: int | None, shrink: float | None, teacher: int | None) -
 
 
 def _plan_family(family: Family, data: Data, budget: int) -> StudentPlan:
+    return plan_member(
+        family,
+        data,
+        lambda fitted, shape: fit_to(
+            fitted, parameters=budget, input_shape=shape, classes=len(data.classes)
+        ),
+    )
+
+
+def plan_member(
+    family: Family, data: Data, width_of: Callable[[Family, tuple[int, ...]], int]
+) -> StudentPlan:
+    """How a member of a family is made.
+
+    Args:
+        family: Which one.
+        data: The training rows.
+        width_of: Gives its width, from the family as it suits these rows and the shape of one.
+
+    Raises:
+        AttarError: If the inputs are no single tensor, or ``width_of`` finds none.
+    """
     inputs = example_inputs(data)
     if not isinstance(inputs, Tensor):
         raise AttarError(
@@ -259,7 +284,7 @@ def _plan_family(family: Family, data: Data, budget: int) -> StudentPlan:
         )
     shape, classes = tuple(inputs.shape[1:]), len(data.classes)
     fitted, scaler = family.fit(example_inputs(data, len(data)), getattr(data, "columns", None))
-    width = fit_to(fitted, parameters=budget, input_shape=shape, classes=classes)
+    width = width_of(fitted, shape)
 
     def make() -> nn.Module:
         own = copy.deepcopy(scaler)

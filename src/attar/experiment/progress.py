@@ -13,7 +13,8 @@ class Progress:
 
     Attributes:
         stage: ``"label"``, ``"early"`` (a warning), ``"cost"``, ``"choose"``, ``"train"``,
-            ``"test"`` or ``"measure"``.
+            ``"test"`` or ``"measure"``; of a ladder also ``"plan"``, ``"screen"``, ``"confirm"`` and
+            ``"chosen"``.
         message: For a person.
         done: Of ``total``, in the stage's own unit (rows, steps).
         total: 0 where there is nothing to count.

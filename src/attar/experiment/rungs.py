@@ -16,14 +16,17 @@ from torch import Tensor, nn
 from attar.budget import Budget, Costs
 from attar.checks import AttarError, check_number
 from attar.evaluation import count_macs
-from attar.experiment.inputs import StudentPlan, plan_student
+from attar.experiment.inputs import StudentPlan, plan_member, plan_student
 from attar.experiment.result import example_tensor
 from attar.export import bench, to_onnx
-from attar.students import Family, count_parameters, fit_to
+from attar.students import Family, TreeEnsemble, count_parameters, fit_to
 from attar.types import Data
 
 #: How many times smaller than the teacher the students are.
 SHRINKS = (3.0, 10.0, 30.0, 100.0)
+
+#: Their parameters where those of the teacher cannot be counted.
+SIZES = (30_000, 10_000, 3_000, 1_000)
 
 #: How far over its limit a predicted time may be before a student is left out: two timings of one
 #: model differ, and what is measured at the end decides.
@@ -88,11 +91,29 @@ def foresee(
         >>> costs.parameters, costs.macs  # 4 * 8 + 8 * 8 + 8 * 3 weights, and 19 biases
         (139, 120)
     """
+    with _same_random_state():
+        models = {name: make().cpu().eval() for name, make in students.items()}
+        for model in models.values():
+            if isinstance(model, TreeEnsemble):
+                _full_grown(model, example)
+        return measured(models, example, classes, seconds=seconds)
+
+
+def measured(
+    models: Mapping[str, nn.Module], example: Tensor, classes: Sequence[str], *, seconds: float
+) -> dict[str, Costs]:
+    """What networks cost: each is exported, and all are timed in turn through ONNX Runtime.
+
+    Args:
+        models: By name, in eval mode, on the CPU.
+        example: ``[N, ...]`` real rows.
+        classes: The names of the classes.
+        seconds: How long each is timed, one row on one thread; 0 does not.
+    """
     costs: dict[str, Costs] = {}
     with tempfile.TemporaryDirectory() as scratch, _same_random_state():
         files = {}
-        for place, (name, make) in enumerate(students.items()):
-            model = make().cpu().eval()
+        for place, (name, model) in enumerate(models.items()):
             files[name] = Path(scratch) / f"{place}.onnx"
             written = to_onnx(model, files[name], example=example[:8], classes=classes)
             costs[name] = Costs(
@@ -106,6 +127,15 @@ def foresee(
             for name, model_ in timed.models.items():
                 costs[name] = replace(costs[name], latency_ms=model_.latency.batches[1].p50_ms)
     return costs
+
+
+def _full_grown(trees: TreeEnsemble, example: Tensor) -> None:
+    """Build trees of noise, with all the leaves that they may have: so large they are at most."""
+    rows = 8 * trees.values.shape[1] + 64
+    noise = torch.Generator().manual_seed(0)
+    inputs = torch.randn((rows, *example.shape[1:]), generator=noise)
+    said = torch.rand((rows, trees.classes), generator=noise).softmax(dim=1)
+    trees.fit(inputs, said)
 
 
 def plan_rungs(
@@ -126,15 +156,15 @@ def plan_rungs(
     Args:
         students: Families, and whatever else :func:`attar.distill` takes as a student.
         data: The training rows.
-        largest: Parameters of the teacher that the sizes are taken from; None where unknown.
+        largest: Parameters of the teacher that the sizes are taken from; None where unknown:
+            then they are :data:`SIZES`.
         shrinks: How many times smaller each member is.
         parameters: Instead, the sizes themselves.
         budget: The limits.
         seconds: How long each student is timed.
 
     Raises:
-        AttarError: If the inputs are no single tensor, no student can be had, or sizes are to
-            be taken from a teacher of unknown size.
+        AttarError: If the inputs are no single tensor, or no student can be had.
     """
     example = example_tensor(data, 64)
     if example is None:
@@ -142,7 +172,7 @@ def plan_rungs(
             "ladder: students are measured through ONNX, as graphs of one input; these rows are "
             "a mapping of several. Use distill for each size by itself."
         )
-    sizes, notes = _sizes(students, largest, shrinks, parameters), []
+    sizes, notes = _sizes(largest, shrinks, parameters), []
     wanted: dict[str, Planned] = {}
     for student in students:
         if not isinstance(student, Family):
@@ -151,7 +181,7 @@ def plan_rungs(
             continue
         for shrink, size in sizes:
             try:
-                plan = _member(student, data, size)
+                plan = plan_student(student, data, parameters=max(1, size))
             except AttarError as error:
                 notes.append(f"no {student.name} of {size:,} parameters: {error}")
             else:  # of one width, that of the largest size
@@ -176,29 +206,30 @@ def _within(
     """The largest member within all limits, of each family that has one over them."""
     for family in students:
         own = [r for r in rungs if isinstance(family, Family) and r.family == family.name]
-        over = [r for r in own if budget.broken(r.costs)]
-        if not over:
-            continue
-        width = _widest(family, over, example, data.classes, budget, seconds)
+        width = _widest(family, own, example, data.classes, budget, seconds)
         if width is None or any(r.plan.recipe["width"] == width for r in own):
             continue
-        shape = tuple(example.shape[1:])
-        with torch.device("meta"):
-            model = family.model(width, input_shape=shape, classes=len(data.classes))
-        plan = _member(family, data, count_parameters(model))
+        plan = member(family, data, width)
         costs = foresee({"": plan.make}, example, data.classes, seconds=seconds)[""]
         yield Planned(family, plan, family.name, None, costs)
 
 
 def _widest(
     family: Family,
-    over: Sequence[Planned],
+    own: Sequence[Planned],
     example: Tensor,
     classes: Sequence[str],
     budget: Budget,
     seconds: float,
 ) -> int | None:
-    """The largest width whose costs keep all limits, found by trying; None where none does."""
+    """The largest width whose costs keep all limits, found by trying.
+
+    None where no member does, or the largest of ``own`` does anyway.
+    """
+    over = [r.plan.recipe["width"] for r in own if budget.broken(r.costs)]
+    if not over:
+        return None
+    within = [r.plan.recipe["width"] for r in own if not budget.broken(r.costs)]
 
     def keeps(width: int) -> bool:
         def make() -> nn.Module:
@@ -210,9 +241,10 @@ def _widest(
         costs = foresee({"": make}, example.float(), classes, seconds=time)[""]
         return not budget.broken(costs, slack={"bytes": 0.99, "latency_ms": 0.97})
 
-    beyond = min(r.plan.recipe["width"] for r in over)
-    fits = 1
-    if not keeps(fits):
+    beyond = min(over)
+    # Two timings differ: a rung that keeps the limits may be larger than one that does not.
+    fits = max((width for width in within if width < beyond), default=1)
+    if fits == 1 and not keeps(fits):
         return None
     # Parameters alone are known without a try; a time and a file's size are not.
     if set(budget.limits) == {"parameters"}:
@@ -230,30 +262,21 @@ def _widest(
 
 
 def _sizes(
-    students: Sequence[Any],
-    largest: int | None,
-    shrinks: Sequence[float],
-    parameters: Sequence[int] | None,
+    largest: int | None, shrinks: Sequence[float], parameters: Sequence[int] | None
 ) -> list[tuple[float | None, int]]:
     """Shrink and parameters of each size, large ones first."""
-    if parameters is not None:
-        for size in parameters:
-            check_number("ladder", "parameters", size, low=1, whole=True)
-        return [(None, int(size)) for size in sorted(set(parameters), reverse=True)]
     for shrink in shrinks:
         check_number("ladder", "shrinks", shrink, low=1)
-    if not any(isinstance(student, Family) for student in students):
-        return []
-    if largest is None:
-        raise AttarError(
-            "ladder: the sizes are fractions of the teacher's, and its parameters cannot be "
-            "counted. Give them with parameters=[20_000, 6_000, 2_000]."
-        )
+    for size in parameters or ():
+        check_number("ladder", "parameters", size, low=1, whole=True)
+    if parameters is not None or largest is None:
+        return [(None, int(size)) for size in sorted(set(parameters or SIZES), reverse=True)]
     return [(float(shrink), int(largest / shrink)) for shrink in sorted(set(shrinks))]
 
 
-def _member(family: Family, data: Data, size: int) -> StudentPlan:
-    return plan_student(family, data, parameters=max(1, size))
+def member(family: Family, data: Data, width: int) -> StudentPlan:
+    """How the member of this width is made."""
+    return plan_member(family, data, lambda _, __: width)
 
 
 def _unlike(plan: StudentPlan, others: Mapping[str, Any]) -> StudentPlan:

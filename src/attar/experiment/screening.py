@@ -97,7 +97,7 @@ def is_hopeless(
 def screen(
     planned: Sequence[Planned],
     trainer_of: Callable[[Planned], Trainer],
-    setting: Setting,
+    setting_of: Callable[[Planned], Setting],
     seed: int,
     *,
     floor: Floor,
@@ -111,7 +111,7 @@ def screen(
     Args:
         planned: From large to small.
         trainer_of: What trains one.
-        setting: Of the distilled arm.
+        setting_of: How one learns, in the distilled arm.
         seed: Of weights and order.
         floor: What must be within reach.
         early: Whether the hopeless stop; else all train to the end.
@@ -127,7 +127,10 @@ def screen(
             continue
         trainer = trainer_of(one)
         trainer.on_step = _reporter(one, trainer.config.steps, place, len(planned), tell)
-        done.append(_screen_one(one, trainer, setting, seed, larger if early else None, floor))
+        # One that was trained before, for another goal, is not given up in hindsight.
+        ready = (trainer.folder / setting_of(one).key / f"seed-{seed}" / "run.json").exists()
+        rival = larger if early and not ready else None
+        done.append(_screen_one(one, trainer, setting_of(one), seed, rival, floor))
     return done
 
 

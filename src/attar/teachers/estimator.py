@@ -84,7 +84,7 @@ class EstimatorTeacher:
 
     @property
     def parameters(self) -> int | None:
-        """The coefficients of a linear model or a perceptron; None for trees and neighbours."""
+        """The coefficients of a linear model or a perceptron; None for others."""
         return _count_parameters(self.estimator)
 
     @property
@@ -243,10 +243,11 @@ def _title(estimator: Any) -> str:
 def _count_parameters(estimator: Any) -> int | None:
     steps = getattr(estimator, "steps", None)
     model = steps[-1][1] if steps else estimator
-    found = [
-        getattr(model, name, None) for name in ("coef_", "intercept_", "coefs_", "intercepts_")
-    ]
+    found = [getattr(model, name, None) for name in ("coef_", "coefs_")]
+    if all(weights is None for weights in found):  # a kernel machine has an intercept too
+        return None
+    found += [getattr(model, name, None) for name in ("intercept_", "intercepts_")]
     arrays: list[Any] = []
     for item in found:
         arrays.extend(item if isinstance(item, list) else [] if item is None else [item])
-    return sum(int(np.size(array)) for array in arrays) if arrays else None
+    return sum(int(np.size(array)) for array in arrays)

@@ -1,0 +1,289 @@
+"""The ladder: what is trained and what is not, which one is chosen, and asking again."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+from sklearn.datasets import load_digits
+from torch import nn
+
+import attar
+from attar.budget import Budget, Costs
+from attar.experiment.ladder_advice import advise
+from attar.experiment.ladder_result import Ladder, Rung, mark_front
+from attar.experiment.rungs import foresee
+from attar.experiment.screening import Floor, is_hopeless, screen
+from attar.students import boosted, mlp
+
+QUICK = {
+    "steps": 60,
+    "batch_size": 64,
+    "learning_rate": 0.02,
+    "evaluations": 4,
+    "seeds": 2,
+    "latency_seconds": 0,
+    "shrinks": (3, 10, 30, 80),
+}
+
+
+@pytest.fixture(scope="module")
+def digits():
+    X, y = load_digits(return_X_y=True)
+    X, y = torch.tensor(X, dtype=torch.float32) / 16, torch.tensor(y)
+    return {"train": (X[:900], y[:900]), "validation": (X[900:1200], y[900:1200])} | {
+        "test": (X[1200:], y[1200:])
+    }
+
+
+@pytest.fixture(scope="module")
+def teacher(digits):
+    torch.manual_seed(0)
+    X, y = digits["train"]
+    model = nn.Sequential(nn.Linear(64, 96), nn.ReLU(), nn.Linear(96, 10))
+    optimizer = torch.optim.Adam(model.parameters(), 1e-2)
+    for _ in range(60):
+        optimizer.zero_grad()
+        nn.functional.cross_entropy(model(X), y).backward()
+        optimizer.step()
+    return model.eval()
+
+
+@pytest.fixture(scope="module")
+def climbed(digits, teacher, tmp_path_factory):
+    """A ladder that meets its goal, and its folder."""
+    folder = tmp_path_factory.mktemp("ladder") / "run"
+    return attar.ladder(teacher, mlp, **digits, **QUICK, keep=0.9, out=folder), folder
+
+
+def test_the_smallest_that_keeps_enough_is_chosen_and_tested(climbed):
+    found, folder = climbed
+    chosen = found.chosen
+    assert found.met
+    assert found.goal == pytest.approx(0.9 * found.teacher_accuracy)
+    assert chosen.seeds == 2
+    assert chosen.accuracy >= found.goal
+    for rung in found.rungs:
+        assert rung.accuracy is None or 0 <= rung.accuracy <= 1
+        if rung.costs.bytes < chosen.costs.bytes:
+            assert not found.meets(rung)
+    assert found.rungs[0].costs.parameters <= 7210 / 3  # 64 * 96 + 96 + 96 * 10 + 10 of the teacher
+    assert found.experiment.student_name == chosen.name
+    assert found.experiment.facts["sizes"]["student_parameters"] == chosen.costs.parameters
+    assert chosen.name in found.sentence
+    assert "% on test" in found.sentence
+    result = json.loads((folder / "ladder.json").read_text())
+    assert result["chosen"] == chosen.name
+    assert [rung["name"] for rung in result["rungs"]] == [rung.name for rung in found.rungs]
+    assert found.table() in (folder / "summary.md").read_text()
+    assert (folder / "rungs" / chosen.folder / "student.onnx").exists()
+
+
+def test_what_is_foreseen_is_what_the_trained_student_costs(climbed):
+    found, folder = climbed
+    for rung in found.rungs:
+        assert rung.foreseen == rung.costs
+    file = folder / "rungs" / found.chosen.folder / "student.onnx"
+    # The shipped file carries scores in its metadata, and nothing else.
+    assert 0 <= file.stat().st_size - found.chosen.costs.bytes < 500
+
+
+def test_a_hopeless_student_stops_early_and_smaller_ones_are_not_begun(climbed):
+    found, folder = climbed
+    *_, small, smallest = found.rungs
+    assert smallest.state == "hopeless"
+    assert smallest.accuracy is None or max(smallest.curve) < QUICK["steps"]
+    assert smallest.why
+    if small.state == "hopeless":
+        assert smallest.accuracy is None
+        assert not (folder / "rungs" / smallest.folder).exists()
+
+
+def test_asked_again_only_what_is_missing_is_trained(climbed, digits, teacher):
+    found, folder = climbed
+    runs = {p: p.stat().st_mtime_ns for p in folder.rglob("arms/*/*/run.json")}
+    targets = {p: p.stat().st_mtime_ns for p in (folder / "targets").rglob("*.npy")}
+    largest = found.rungs[0]
+    words = f"params={largest.costs.parameters - 1}"
+    again = attar.ladder(
+        teacher, mlp, **digits, **QUICK, keep=0.9, budget=words, out=folder, resume=True
+    )
+    assert {p: p.stat().st_mtime_ns for p in runs} == runs
+    assert {p: p.stat().st_mtime_ns for p in (folder / "targets").rglob("*.npy")} == targets
+    assert again.chosen.name == found.chosen.name
+    assert again.rungs[0].state == "over budget"
+    assert again.rungs[1].costs.parameters < largest.costs.parameters  # as large as is allowed
+    assert len(again.rungs) == len(found.rungs) + 1
+
+
+def test_another_experiment_in_the_folder_is_refused(climbed, digits, teacher):
+    _, folder = climbed
+    with pytest.raises(attar.AttarError, match="exists already"):
+        attar.ladder(teacher, mlp, **digits, **QUICK, out=folder)
+    with pytest.raises(attar.AttarError, match="steps was 60, is 50"):
+        attar.ladder(teacher, mlp, **digits, **QUICK | {"steps": 50}, out=folder, resume=True)
+
+
+def test_killed_and_resumed_it_ends_alike(climbed, digits, teacher, tmp_path):
+    found, _ = climbed
+
+    def kill(progress):
+        if progress.stage == "screen" and progress.done > 200:
+            raise KeyboardInterrupt
+
+    words = {**digits, **QUICK, "keep": 0.9, "out": tmp_path / "run"}
+    with pytest.raises(KeyboardInterrupt):
+        attar.ladder(teacher, mlp, **words, progress=kill)
+    resumed = attar.ladder(teacher, mlp, **words, resume=True)
+    assert resumed.to_dict() == found.to_dict()
+
+
+def test_where_none_will_do_it_says_what_would(digits, teacher):
+    found = attar.ladder(
+        teacher, mlp, **digits, **QUICK | {"shrinks": (3, 60)}, keep=0.93, budget="params=110"
+    )
+    assert not found.met
+    assert found.chosen.costs.parameters <= 110
+    assert found.experiment is not None
+    assert found.sentence.startswith("No student within the budget keeps 93 % of")
+    assert found.rungs[0].trained  # only to say what would do
+    assert found.rungs[0].over["parameters"] == pytest.approx(found.rungs[0].costs.parameters / 110)
+    assert found.advice[0].startswith("A wider budget: with parameters at most ")
+    assert any("A lower goal: keep=" in line for line in found.advice)
+    assert "best found" in found.table()
+    assert "## What would help" in found.summary()
+
+
+def test_a_budget_below_every_student(digits, teacher):
+    found = attar.ladder(
+        teacher, mlp, **digits, **QUICK | {"shrinks": (3,)}, keep=1.0, budget="size=1kB"
+    )
+    assert found.chosen is None
+    assert found.experiment is None
+    assert found.sentence == ("No student is within the budget (size of the file at most 1 kB).")
+    assert found.advice
+    assert found.to_dict()["verdict"] is None
+
+
+def test_several_families_of_one_size_and_a_student_as_it_is(digits, teacher):
+    def linear():
+        return nn.Linear(64, 10)
+
+    found = attar.ladder(
+        teacher,
+        [mlp, boosted, linear],
+        **digits,
+        **QUICK | {"seeds": 1},
+        parameters=[800],
+        keep=0.5,
+    )
+    names = {one.name for one in found.rungs}
+    assert {one.family for one in found.rungs} == {"mlp", "boosted", "Linear"}
+    assert "Linear" in names
+    assert len(names) == 3
+    assert found.met
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ({"keep": 1.2}, "'keep' parameter of ladder"),
+        ({"budget": "fast"}, "a budget must be words such as"),
+        ({"budget": "latency=1ms", "latency_seconds": 0}, "needs latency_seconds above 0"),
+        ({"shrinks": (0.5,)}, "'shrinks' parameter of ladder"),
+        ({"parameters": [0]}, "'parameters' parameter of ladder"),
+        ({"parameters": [1]}, "there is no student to train"),
+        ({"temperature": -1}, "'temperature' parameter"),
+    ],
+)
+def test_what_does_not_fit_is_told_before_anything_is_trained(digits, teacher, words, message):
+    with pytest.raises(attar.AttarError, match=message):
+        attar.ladder(teacher, mlp, **digits, **QUICK | words)
+
+
+@pytest.mark.parametrize(("students", "message"), [("big", "or 'auto'"), ([], "empty list")])
+def test_students_that_are_none(digits, teacher, students, message):
+    with pytest.raises(attar.AttarError, match=message):
+        attar.ladder(teacher, students, **digits, **QUICK)
+
+
+def rung(name, accuracy, size, time=None, **more):
+    costs = Costs(bytes=size, latency_ms=time, parameters=size)
+    return Rung(name, "mlp", name, "trained", "", costs, costs, accuracy=accuracy, **more)
+
+
+def test_the_front_by_hand():
+    rungs = [
+        rung("large", 0.95, 400, 1.00),
+        rung("fast", 0.93, 500, 0.50),  # larger, but faster
+        rung("beaten", 0.93, 450, 1.00),  # by "large"
+        rung("alike", 0.95, 390, 1.04),  # beats "large": the times are one
+        rung("small", 0.80, 100, 0.90),
+        rung("also beaten", 0.80, 100, 1.20),
+    ]
+    rungs.append(rung("stopped", 0.99, 1, 0.1))
+    rungs[-1].state = "hopeless"
+    mark_front(rungs, ("bytes", "latency_ms"))
+    assert [one.name for one in rungs if one.front] == ["fast", "alike", "small"]
+
+
+def made(rungs, **more):
+    return Ladder(
+        rungs,
+        keep=0.9,
+        budget=Budget(),
+        by=("bytes",),
+        teacher_name="t",
+        teacher_accuracy=1.0,
+        teacher=Costs(parameters=1000),
+        rows=100,
+        **more,
+    )
+
+
+def test_advice_is_about_what_was_measured():
+    best = rung("mlp(9)", 0.8, 300, curve={50: 0.5, 75: 0.7, 100: 0.8}, chosen=True)
+    lines = advise(made([best, rung("mlp(3)", 0.6, 100)]), unlabelled=False)
+    assert lines == [
+        "More steps: mlp(9) was still gaining when it ended.",
+        "Larger students: the largest tried has 300 parameters and is the best; give "
+        "parameters=[600].",  # 1200 are more than the teacher has
+        "Another family beside mlp: students=[...] takes several.",
+        "More rows that need no label, transfer=: the teacher labels them.",
+        "A lower goal: keep=0.8 is met by mlp(9).",
+    ]
+    chosen = rung("mlp(9)", 0.95, 300, chosen=True)
+    following = made([chosen, rung("mlp(3)", 0.85, 100)], met=True)
+    assert advise(following, unlabelled=True) == [
+        "The next smaller one, mlp(3) (100 B), kept 85.0 %."
+    ]
+    alone = made([chosen], met=True)
+    assert "smallest that was tried" in advise(alone, unlabelled=True)[0]
+
+
+def test_trees_are_foreseen_full_grown():
+    def make():
+        return boosted.model(3, input_shape=(4,), classes=3)
+
+    rows = torch.randn(600, 4)
+    costs = foresee({"trees": make}, rows[:64], ["a", "b", "c"], seconds=0)["trees"]
+    grown = make()
+    grown.fit(rows, torch.softmax(rows[:, :3] * 3, dim=1))
+    found = foresee({"one": lambda: grown}, rows[:64], ["a", "b", "c"], seconds=0)
+    assert costs.bytes == pytest.approx(found["one"].bytes, rel=0.05)
+    state = torch.get_rng_state()
+    foresee({"trees": make}, rows[:64], ["a", "b", "c"], seconds=0)
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_hope_by_hand():
+    larger = type("L", (), {"curve": {50: 0.8, 100: 0.9}, "accuracy": 0.9})
+    assert is_hopeless(50, 0.71, larger, floor=0.9, steps=100) is None  # 2 * 0.1 more is enough
+    assert "80.0" not in is_hopeless(50, 0.69, larger, floor=0.9, steps=100)
+    assert is_hopeless(50, 0.0, None, floor=0.9, steps=100) is None  # nobody to compare with
+    assert is_hopeless(20, 0.0, larger, floor=0.9, steps=100) is None  # too early
+    assert is_hopeless(100, 0.0, larger, floor=0.9, steps=100) is None  # at its end
+    assert Floor(0.5, 100).value == pytest.approx(0.4)
+    assert Floor(1.0, 100).value == 1.0
+    assert screen([], None, None, 0, floor=Floor(0.5, 100), early=True, tell=print) == []
