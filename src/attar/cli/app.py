@@ -22,6 +22,7 @@ from attar.cli.distill import distill
 from attar.cli.evaluate import evaluate
 from attar.cli.export import export
 from attar.cli.label import label
+from attar.cli.ladder import ladder
 from attar.cli.predict import predict
 from attar.cli.quantize import quantize
 from attar.cli.report import compare, report
@@ -33,7 +34,11 @@ FAILED = 2
 STOPPED = 130
 
 #: Command -> how to go on after Ctrl-C; the others have nothing to go on with.
-_GO_ON = {"distill": "go on with --resume", "label": "go on by running the same command again"}
+_GO_ON = {
+    "distill": "go on with --resume",
+    "ladder": "go on with --resume",
+    "label": "go on by running the same command again",
+}
 
 app = typer.Typer(
     name="attar",
@@ -44,6 +49,7 @@ app = typer.Typer(
 _COMMANDS = (
     demo,
     distill,
+    ladder,
     label,
     evaluate,
     report,

@@ -28,6 +28,12 @@ class Recipe:
     members: int
     steps: int
 
+    @classmethod
+    def of(cls, width: int | None, members: int, steps: int, *, pictures: bool) -> Recipe:
+        """The ensemble for images or for vectors, where no family was named."""
+        family = "plain_convnet" if pictures else "mlp"
+        return cls(family, width or WIDTH[family], members, steps)
+
     def check_room(
         self, student: Any, data: ArrayData, *, parameters: int | None, shrink: float | None
     ) -> None:

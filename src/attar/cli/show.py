@@ -22,7 +22,7 @@ from rich.table import Table
 from rich.text import Text
 
 if TYPE_CHECKING:
-    from attar.experiment import Experiment
+    from attar.experiment import Experiment, Ladder
 
 #: Where nobody watches (a log), a line comes at most so often, in seconds.
 QUIET = 10.0
@@ -197,6 +197,36 @@ def show_experiment(experiment: Experiment, folder: Path, *, demo: bool = False)
         page.print(
             "  With your data     attar distill --train your.csv --label COLUMN --out runs/mine"
         )
+
+
+def show_ladder(ladder: Ladder, folder: Path) -> None:
+    """The table, the answer, what would help, the verdict, and what to do next.
+
+    Args:
+        ladder: A finished one.
+        folder: Where it was saved.
+    """
+    page = console()
+    page.print()
+    page.print(table(*ladder.cells()))
+    page.print()
+    page.print(Text(ladder.sentence, f"bold {'green' if ladder.met else 'yellow'}"), soft_wrap=True)
+    if ladder.advice and not ladder.met:
+        page.print("What would help:")
+    for line in (*ladder.advice, *ladder.told, *ladder.notes):
+        page.print(f"- {line}", soft_wrap=True)
+    chosen, experiment = ladder.chosen, ladder.experiment
+    if chosen is None or experiment is None:
+        return
+    page.print()
+    colour = _COLOURS.get(experiment.verdict, "")
+    page.print(Text(experiment.verdict, f"bold {colour}".strip()), soft_wrap=True)
+    page.print(experiment.comparison.reason, soft_wrap=True)
+    page.print()
+    named = experiment.columns is not None
+    run = folder / "rungs" / chosen.folder
+    for line in next_steps(run, rows="your.csv" if named else None):
+        page.print(line, soft_wrap=True)
 
 
 def legend(experiment: Experiment) -> list[str]:

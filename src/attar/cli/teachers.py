@@ -16,6 +16,7 @@ from attar.cli.inputs import Reading
 from attar.cli.words import OBJECT, load_object
 
 if TYPE_CHECKING:
+    from attar.experiment.inputs import Splits
     from attar.types import Data
 
 TEACHER_FORMS = (
@@ -203,6 +204,27 @@ def out_of_fold(teacher: Any, data: Data, folds: int) -> Any:
     if folds and hasattr(teacher, "predict_proba"):
         return cross_fit(teacher, data, folds=folds)
     return teacher
+
+
+def teachers_named(
+    words: Sequence[TeacherWord],
+    trust: Sequence[str],
+    data: Data,
+    splits: Splits,
+    folds: int,
+    *,
+    task: str = "multiclass",
+) -> Any:
+    """What an experiment takes as its teacher, from the words that name one or several.
+
+    Raises:
+        AttarError: As :func:`load_all`.
+    """
+    loaded = load_all(words, trust, data, task=task)
+    # An estimator alone, or of values, is cross-fitted by the experiment itself.
+    if task == "multiclass" and len(loaded) > 1:
+        loaded = [out_of_fold(one, splits.train, folds) for one in loaded]
+    return loaded[0] if len(loaded) == 1 else loaded
 
 
 def as_one(

@@ -17,6 +17,8 @@ OBJECT = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
 STUDENTS = ("convnet", "mlp", "plain_convnet", "resnet")
 #: Those for tables; :data:`attar.students.TABLES`.
 TABLES = ("boosted", "table_mlp", "tree")
+#: How models of timm are named, as in ``timm:resnet10t+resnet18``: from small to large.
+TIMM = "timm:"
 
 
 def load_object(word: str, what: str) -> Any:
@@ -51,11 +53,66 @@ def check_student(word: str) -> None:
     Raises:
         AttarError: With the families that there are.
     """
-    if word not in (*STUDENTS, *TABLES) and not OBJECT.fullmatch(word):
+    known = word in (*STUDENTS, *TABLES) or word.startswith(TIMM) or OBJECT.fullmatch(word)
+    if not known:
         raise AttarError(
-            f"--student must be {', '.join((*STUDENTS, *TABLES))}, or module:function (a function "
-            f"that makes a torch module). Got {word}."
+            f"--student must be {', '.join((*STUDENTS, *TABLES))}, timm:NAME+NAME (models of timm, "
+            f"from small to large), or module:function (a function that makes a torch module). "
+            f"Got {word}."
         )
+
+
+def is_family(word: str) -> bool:
+    """Whether a word names a family, which needs a size."""
+    return ":" not in word or word.startswith(TIMM)
+
+
+def student_named(word: str) -> Any:
+    """The family, or the object in a module, that a word names."""
+    from attar.students import family_named
+
+    return family_named(word) if is_family(word) else load_object(word, "--student")
+
+
+def not_both(first: str, one: Any, second: str, other: Any) -> None:
+    """Raise where two options that exclude each other were both given."""
+    if one is not None and other is not None:
+        raise AttarError(f"give --{first} or --{second}, not both.")
+
+
+def training(
+    *,
+    temperature: str,
+    alpha: str,
+    loss: str | None,
+    seeds: str,
+    steps: int | None,
+    epochs: float | None,
+    batch_size: int,
+    learning_rate: float,
+) -> dict[str, Any]:
+    """The arguments of an experiment that say how students are trained, from their words.
+
+    Raises:
+        AttarError: If one is out of range, or steps and epochs are both given.
+    """
+    not_both("steps", steps, "epochs", epochs)
+    for name, number in (("learning-rate", learning_rate), ("epochs", epochs)):
+        if number is not None:
+            check_number("attar distill", name, number, low=0, low_open=True)
+    found: dict[str, Any] = {
+        "temperature": choices("temperature", temperature, high=1e3),
+        "alpha": choices("alpha", alpha, high=1.0),
+        "seeds": seeds_of(seeds),
+        "steps": steps,
+        "epochs": epochs,
+        "batch_size": batch_size,
+        "learning_rate": learning_rate,
+    }
+    if loss is not None:
+        names = loss.split(",")
+        found["loss"] = names if len(names) > 1 else loss
+    return found
 
 
 def choices(name: str, word: str, *, high: float) -> float | list[float] | str:
@@ -73,6 +130,19 @@ def choices(name: str, word: str, *, high: float) -> float | list[float] | str:
     for number in known:
         check_number("attar distill", name, number, low=0, low_open=True, high=high)
     return known if len(known) > 1 else known[0]
+
+
+def numbers_in(name: str, word: str) -> list[float]:
+    """Numbers with commas between.
+
+    Raises:
+        AttarError: If one is none.
+    """
+    numbers = [_number(part) for part in word.split(",")]
+    known = [number for number in numbers if number is not None]
+    if len(known) < len(numbers):
+        raise AttarError(f"--{name} must be numbers with commas between. Got {word}.")
+    return known
 
 
 def seeds_of(word: str) -> int | list[int]:

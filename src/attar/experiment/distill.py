@@ -64,6 +64,7 @@ def distill(
     weight_decay: float = 0.01,
     parameters: int | None = None,
     shrink: float | None = None,
+    student_size: str | None = None,
     views: Views | None = None,
     folds: Any = 5,
     groups: Any = None,
@@ -131,6 +132,9 @@ def distill(
         weight_decay: AdamW's.
         parameters: The size of a family's student.
         shrink: Its size, as times smaller than the teacher's smallest member.
+        student_size: ``"auto"`` looks for the size, in place of these two: that of the smallest of
+            :func:`attar.ladder` which keeps 97 % of the teacher's accuracy on validation; where
+            none does, of the best, with a warning. ``ladder.json`` in ``out`` tells of all.
         views: Seeded transforms: teacher and student see the same views of each row.
         folds: An estimator is taken to have been fitted on the labelled rows, so clones of it
             label them out of fold: how many, or a splitter of scikit-learn. None takes its own
@@ -184,6 +188,42 @@ def distill(
         Hinton, Vinyals, Dean 2015, Distilling the Knowledge in a Neural Network.
     """
     check_task("distill", task)
+    if student_size is not None:
+        # The ladder stands on this module.
+        from attar.experiment.sizing import check_sizing, sized
+
+        given = {"parameters": parameters, "shrink": shrink, "targets": targets, "track": track}
+        check_sizing(student_size, task, {**given, "accelerator": accelerator})
+        return sized(
+            teacher,
+            student,
+            train=train,
+            validation=validation,
+            test=test,
+            transfer=transfer,
+            classes=classes,
+            temperature=temperature,
+            alpha=alpha,
+            loss=loss,
+            search_cost=search_cost,
+            seeds=seeds,
+            steps=steps,
+            epochs=epochs,
+            batch_size=batch_size,
+            learning_rate=learning_rate,
+            weight_decay=weight_decay,
+            views=views,
+            folds=folds,
+            smoothing=smoothing,
+            evaluations=evaluations,
+            latency_seconds=latency_seconds,
+            calibrate=calibrate,
+            split_seed=split_seed,
+            out=out,
+            resume=resume,
+            any_threads=any_threads,
+            progress=progress,
+        )
     if task != "multiclass":
         # The tasks beside classes stand on this module.
         from attar.experiment.task_distill import check_arguments, distill_task

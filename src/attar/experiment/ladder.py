@@ -55,6 +55,7 @@ def ladder(
     temperature: float | Sequence[float] | str = 4.0,
     alpha: float | Sequence[float] | str = 0.9,
     loss: SoftLoss | str | Sequence[str] = kl,
+    search_cost: float = 3.0,
     seeds: int | Sequence[int] = 3,
     steps: int | None = None,
     epochs: float | None = None,
@@ -112,6 +113,7 @@ def ladder(
             experiment at the end tries all.
         alpha: The same; of ``"auto"`` the last one.
         loss: As T and alpha: of several, the first tells the sizes apart.
+        search_cost: As for :func:`attar.distill`, of the experiment at the end.
         seeds: How many, or which. Sizes are screened under the first; the mean over all decides.
         steps: Optimizer steps of every run.
         epochs: Instead of ``steps``: passes over all training rows (20 by default).
@@ -154,6 +156,7 @@ def ladder(
     tell, numbers, limits = progress or quietly, seeds_of(seeds), Budget.of(budget)
     check_number("ladder", "keep", keep, low=0, high=1, low_open=True)
     check_number("ladder", "latency_seconds", latency_seconds, low=0)
+    check_number("ladder", "search_cost", search_cost, low=1)
     check_number("ladder", "evaluations", evaluations, low=1, whole=True)
     if limits.latency_ms is not None and latency_seconds == 0:
         raise AttarError("ladder: a budget of latency needs latency_seconds above 0.")
@@ -221,6 +224,7 @@ def ladder(
                 temperature=temperature,
                 alpha=alpha,
                 loss=loss,
+                search_cost=search_cost,
                 seeds=numbers,
                 steps=total,
                 batch_size=batch_size,

@@ -142,6 +142,11 @@ class Ladder:
         lucky = self.met and kept < self.keep
         return f", {100 * kept:.1f} % on test" + (", which is below the goal" if lucky else "")
 
+    @property
+    def told(self) -> list[str]:
+        """Of each student that was not trained to the end, why."""
+        return [f"{rung.name}: {rung.why}." for rung in self.rungs if rung.why]
+
     def table(self) -> str:
         """The teacher and every student, as Markdown."""
         return markdown(*self.cells())
@@ -198,8 +203,8 @@ class Ladder:
             "are medians of one row on one thread through ONNX Runtime, here. "
             + (f"Pareto front by {_words(self.by)}: {front}." if front else "")
         )
-        told = [f"{rung.name}: {rung.why}." for rung in self.rungs if rung.why]
-        for title, lines in (("What would help", self.advice), ("Notes", [*told, *self.notes])):
+        told = [*self.told, *self.notes]
+        for title, lines in (("What would help", self.advice), ("Notes", told)):
             if lines:
                 title = "Besides" if self.met and title == "What would help" else title
                 parts += [f"## {title}", "\n".join(f"- {line}" for line in lines)]
