@@ -13,7 +13,7 @@ class Progress:
 
     Attributes:
         stage: ``"label"``, ``"early"`` (a warning), ``"cost"``, ``"choose"``, ``"train"``,
-            ``"test"`` or ``"measure"``; of a ladder also ``"plan"``, ``"screen"``, ``"confirm"`` and
+            ``"test"`` or ``"measure"``; of a ladder also ``"plan"``, ``"screen"``, ``"confirm"``,
             ``"chosen"``.
         message: For a person.
         done: Of ``total``, in the stage's own unit (rows, steps).
