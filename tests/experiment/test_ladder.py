@@ -129,7 +129,7 @@ def test_killed_and_resumed_it_ends_alike(climbed, digits, teacher, tmp_path):
     found, _ = climbed
 
     def kill(progress):
-        if progress.stage == "screen" and progress.done > QUICK["steps"] + 20:
+        if progress.stage == "screen" and progress.done > QUICK["steps"] + 10:
             raise KeyboardInterrupt
 
     words = {**digits, **QUICK, "keep": 0.75, "out": tmp_path / "run"}

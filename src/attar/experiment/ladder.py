@@ -151,7 +151,7 @@ def ladder(
         ...                parameters=[500, 60], keep=0.5, budget="params=300", steps=60, seeds=2,
         ...                learning_rate=0.02, latency_seconds=0)
         >>> [rung.name for rung in found.rungs], found.met
-        (['mlp(18)', 'mlp(13)', 'mlp(3)'], True)
+        (['mlp(18)', 'mlp(13)', 'mlp(4)'], True)
     """
     tell, numbers, limits = progress or quietly, seeds_of(seeds), Budget.of(budget)
     check_number("ladder", "keep", keep, low=0, high=1, low_open=True)
