@@ -193,7 +193,8 @@ def distill(
         from attar.experiment.sizing import check_sizing, sized
 
         given = {"parameters": parameters, "shrink": shrink, "targets": targets, "track": track}
-        check_sizing(student_size, task, {**given, "accelerator": accelerator})
+        given |= {"groups": groups, "fit": fit, "accelerator": accelerator}
+        check_sizing(student_size, task, given)
         return sized(
             teacher,
             student,
