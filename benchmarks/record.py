@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import os
 import platform
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 #: What a part hands over: its rows (every single run) and its figures (name -> number).
 Part = tuple[list[dict[str, Any]], dict[str, float]]
@@ -56,6 +58,18 @@ def write(
     lines = ",\n".join("  " + json.dumps(row) for row in results.pop("rows"))
     text = json.dumps(results, indent=1).removesuffix("\n}")
     path.write_text(f'{text},\n "rows": [\n{lines}\n ]\n}}\n')
+
+
+def middle(values: Any, name: str) -> dict[str, float]:
+    """Median, 10th and 90th percentile of the rounds of a measurement, as three figures."""
+    low, median, high = np.percentile(np.asarray(values, dtype=float), (10, 50, 90)).tolist()
+    return {name: median, f"{name}_p10": low, f"{name}_p90": high}
+
+
+def shown(figures: Mapping[str, float], key: str, form: Callable[[float], str]) -> str:
+    """What :func:`middle` gave, in a page: ``2.21 (2.08 to 2.36)``."""
+    low, high = (form(figures[f"{key}_{end}"]) for end in ("p10", "p90"))
+    return f"{form(figures[key])} ({low} to {high})"
 
 
 def _versions() -> dict[str, str]:

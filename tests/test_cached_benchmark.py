@@ -20,7 +20,8 @@ ROOT = Path(__file__).parents[1]
 @pytest.fixture
 def bench(monkeypatch: pytest.MonkeyPatch):
     """The benchmark's modules."""
-    monkeypatch.syspath_prepend(str(ROOT / "benchmarks" / "cached_training"))
+    for folder in ("benchmarks", "benchmarks/cached_training"):
+        monkeypatch.syspath_prepend(str(ROOT / folder))
     import cached_page
     import online
     import run

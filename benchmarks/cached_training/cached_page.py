@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from record import shown
+
 Table = Callable[[list[str], list[list[str]]], str]
 Figures = dict[str, float]
 
@@ -82,5 +84,4 @@ T = 4 was trained in full, and its time counted four times.
 
 
 def _spread(figures: Figures, key: str) -> str:
-    low, high = figures[f"{key}_p10"], figures[f"{key}_p90"]
-    return f"{figures[key]:.2f} ({low:.2f} to {high:.2f})"
+    return shown(figures, key, "{:.2f}".format)

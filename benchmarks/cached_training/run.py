@@ -137,8 +137,8 @@ def wrn(scratch: Path, quick: bool) -> record.Part:
         figures[f"{name}_step_seconds"] = float(np.median(some))
         for ours in ("attar", "attar_channels_last"):
             if not name.startswith("attar"):
-                figures |= _ratio(some / times[ours], f"{name}_over_{ours}")
-    figures |= _ratio(
+                figures |= record.middle(some / times[ours], f"{name}_over_{ours}")
+    figures |= record.middle(
         times["attar"] / times["attar_channels_last"], "attar_over_attar_channels_last"
     )
     return rows, figures | {"goal_online_over_attar": 2.0, "ideal_online_over_attar": 2.08}
@@ -209,7 +209,7 @@ def mlp(scratch: Path, quick: bool) -> record.Part:
     table.append({"arm": "pass", "way": asked["way"], "batch_size": asked["batch_size"]})
     # The spread of the ratio is that of the online loop's epochs.
     per_epoch = np.array(online) * len(TEMPERATURES) * epochs
-    figures = _ratio(per_epoch / ours, "online_over_attar")
+    figures = record.middle(per_epoch / ours, "online_over_attar")
     figures |= {
         "online_seconds": float(per_epoch.mean()),
         "attar_seconds": ours,
@@ -285,11 +285,6 @@ def _seeded(make: Any, seed: int = SEED) -> nn.Module:
     torch.manual_seed(seed)
     made: nn.Module = make()
     return made
-
-
-def _ratio(values: Any, name: str) -> dict[str, float]:
-    low, high = np.percentile(values, (10, 90)).tolist()
-    return {name: float(np.median(values)), f"{name}_p10": low, f"{name}_p90": high}
 
 
 if __name__ == "__main__":

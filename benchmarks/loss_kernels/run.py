@@ -219,9 +219,7 @@ def figures_of(table: list[dict[str, Any]], checked: list[dict[str, Any]]) -> di
             own = np.array([row["attar"] for row in mine])
             for name in PEERS:
                 ratio = np.array([row[name] for row in mine]) / own
-                key = f"{shape}_{allocator}_{name}_over_attar"
-                figures[key] = float(np.median(ratio))
-                figures[f"{key}_p10"], figures[f"{key}_p90"] = np.percentile(ratio, (10, 90))
+                figures |= record.middle(ratio, f"{shape}_{allocator}_{name}_over_attar")
             figures[f"{shape}_{allocator}_attar_milliseconds"] = float(np.median(own))
     for row in checked:
         shape = f"{row['rows']}x{row['classes']}"

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from record import shown
+
 Table = Callable[[list[str], list[list[str]]], str]
 Figures = dict[str, float]
 
@@ -95,9 +97,7 @@ def _features(figures: Figures, table: Table) -> str:
 
 
 def _spread(figures: Figures, key: str) -> str:
-    key = f"{key}_time_over_formula"
-    low, high = _short(figures[f"{key}_p10"]), _short(figures[f"{key}_p90"])
-    return f"{_short(figures[key])} ({low} to {high})"
+    return shown(figures, f"{key}_time_over_formula", _short)
 
 
 def _short(value: float) -> str:

@@ -157,10 +157,8 @@ def _timed(
 
 
 def _figures(rows: list[dict[str, Any]], name: str, key: str) -> dict[str, float]:
-    ratio = np.array([row[name] / row["formula"] for row in rows])
-    low, high = np.percentile(ratio, (10, 90)).tolist()
-    named = f"{key}_time_over_formula"
-    return {named: float(np.median(ratio)), f"{named}_p10": low, f"{named}_p90": high}
+    ratio = [row[name] / row["formula"] for row in rows]
+    return record.middle(ratio, f"{key}_time_over_formula")
 
 
 def _kept(call: Callable[[Tensor, Tensor], Tensor], student: Tensor, teacher: Tensor) -> float:

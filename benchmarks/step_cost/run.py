@@ -105,13 +105,11 @@ def measure(hidden: int, rows: Rows, store: Store, rounds: int) -> list[dict[str
 
 def figures_of(hidden: int, table: list[dict[str, Any]]) -> dict[str, float]:
     """Ratios with their spread, and microseconds a step."""
-    figures = {}
+    figures: dict[str, float] = {}
     ours = np.array([row["attar"] for row in table])
     for name in ("plain", "plain_fused", "plain_same_work"):
         ratio = ours / np.array([row[name] for row in table])
-        key = f"h{hidden}_attar_over_{name}"
-        figures[key] = float(np.median(ratio))
-        figures[f"{key}_p10"], figures[f"{key}_p90"] = np.percentile(ratio, (10, 90)).tolist()
+        figures |= record.middle(ratio, f"h{hidden}_attar_over_{name}")
     for name in ("attar", "plain", "plain_fused", "plain_same_work"):
         figures[f"h{hidden}_{name}_microseconds"] = float(np.median([row[name] for row in table]))
     figures[f"h{hidden}_goal_attar_over_plain"] = GOALS[hidden]

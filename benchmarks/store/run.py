@@ -161,25 +161,19 @@ def reads(kind: str, arms: dict[str, Way], rounds: int) -> list[dict[str, Any]]:
     return table
 
 
-def spread(values: Any) -> dict[str, float]:
-    """Median, and by ``_p10`` and ``_p90`` the percentiles."""
-    low, middle, high = np.percentile(np.asarray(values, dtype=float), (10, 50, 90)).tolist()
-    return {"": middle, "_p10": low, "_p90": high}
-
-
 def figures_of(kind: str, table: list[dict[str, Any]], size: int) -> dict[str, float]:
     """Rows and bytes a second, and the store's speed over that of its peers."""
     names = [name for name in table[0] if name not in ("kind", "round")]
     speeds = {name: np.array([row[name] for row in table]) for name in names}
     figures: dict[str, float] = {f"{kind}_bytes_a_row": size}
     for name, speed in speeds.items():
-        figures |= {f"{kind}_{name}_rows_a_second{end}": v for end, v in spread(speed).items()}
+        figures |= record.middle(speed, f"{kind}_{name}_rows_a_second")
         figures[f"{kind}_{name}_megabytes_a_second"] = float(np.median(speed)) * size / 1e6
     for peer in ("file_each", "seek"):
         for ours in ("as_float32", "first_as_float32"):
             if peer in speeds:
-                ratio = spread(speeds[ours] / speeds[peer])
-                figures |= {f"{kind}_{ours}_over_{peer}{end}": v for end, v in ratio.items()}
+                ratio = speeds[ours] / speeds[peer]
+                figures |= record.middle(ratio, f"{kind}_{ours}_over_{peer}")
     return figures
 
 

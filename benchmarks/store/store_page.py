@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from record import shown
+
 Table = Callable[[list[str], list[list[str]]], str]
 Figures = dict[str, float]
 
@@ -130,8 +132,7 @@ ARMS = {
 
 
 def _spread(figures: Figures, key: str, form: str) -> str:
-    low, high = (form.format(figures[f"{key}_{end}"]) for end in ("p10", "p90"))
-    return f"{form.format(figures[key])} ({low} to {high})"
+    return shown(figures, key, form.format)
 
 
 def _speed(figures: Figures, table: Table) -> str:

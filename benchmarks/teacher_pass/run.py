@@ -199,8 +199,14 @@ def figures_of(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
         known = [one for one in medians if exact[one] or allowed == "bounded"]
         best = max(known, key=medians.__getitem__)
         chosen = [np.array(rates[row["way"], row["batch_size"]]) for row in choices]
-        figures |= _ratio([some / np.array(rates[best]) for some in chosen], f"{allowed}_over_best")
-        figures |= _ratio([some / np.array(rates[BASE]) for some in chosen], f"{allowed}_over_base")
+        figures |= record.middle(
+            np.concatenate([some / np.array(rates[best]) for some in chosen]),
+            f"{allowed}_over_best",
+        )
+        figures |= record.middle(
+            np.concatenate([some / np.array(rates[BASE]) for some in chosen]),
+            f"{allowed}_over_base",
+        )
         figures[f"{allowed}_seconds"] = float(np.median([row["seconds"] for row in choices]))
         lasts = [PASS / medians[row["way"], row["batch_size"]] for row in choices]
         shares = [row["seconds"] / last for row, last in zip(choices, lasts, strict=True)]
@@ -209,12 +215,6 @@ def figures_of(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
     # The first measurement of a process loads the exporter, as that of a pass does.
     figures["first_seconds"] = next(row["seconds"] for row in rows if row["step"] == "choice")
     return figures | {"goal_auto_over_best": 0.9, "goal_auto_over_base": 3.0}
-
-
-def _ratio(parts: Sequence[Any], name: str) -> dict[str, float]:
-    values = np.concatenate(parts)
-    low, high = np.percentile(values, (10, 90)).tolist()
-    return {name: float(np.median(values)), f"{name}_p10": low, f"{name}_p90": high}
 
 
 if __name__ == "__main__":

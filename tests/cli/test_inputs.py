@@ -82,13 +82,13 @@ def test_rows_of_two_files_never_share_a_number(tmp_path):
     [("4", 4.0), ("2,4,8", [2.0, 4.0, 8.0]), ("auto", "auto"), ("0.5", 0.5)],
 )
 def test_a_number_a_list_or_auto(text, value):
-    assert words.choices("temperature", text, high=1e3) == value
+    assert words.choices("attar distill", "temperature", text, high=1e3) == value
 
 
 @pytest.mark.parametrize("text", ["", "4,", "warm", "-1", "0", "nan", "inf", "1001"])
 def test_what_is_none_of_these(text):
     with pytest.raises(AttarError, match="temperature"):
-        words.choices("temperature", text, high=1e3)
+        words.choices("attar distill", "temperature", text, high=1e3)
 
 
 @pytest.mark.parametrize(("text", "value"), [("3", 3), ("0,1,5", [0, 1, 5]), ("7,", [7])])

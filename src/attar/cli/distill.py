@@ -137,6 +137,7 @@ def distill(
     if shrink is not None:
         check_number("attar distill", "shrink", shrink, low=1)
     numbers = training(
+        "attar distill",
         temperature=temperature,
         alpha=alpha,
         loss=loss,

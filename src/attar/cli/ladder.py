@@ -135,6 +135,7 @@ def ladder(
     shrunk = numbers_in("shrinks", shrinks)
     counts = None if parameters is None else [int(n) for n in numbers_in("parameters", parameters)]
     numbers = training(
+        "attar ladder",
         temperature=temperature,
         alpha=alpha,
         loss=loss,

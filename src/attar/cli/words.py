@@ -81,6 +81,7 @@ def not_both(first: str, one: Any, second: str, other: Any) -> None:
 
 
 def training(
+    owner: str,
     *,
     temperature: str,
     alpha: str,
@@ -99,10 +100,10 @@ def training(
     not_both("steps", steps, "epochs", epochs)
     for name, number in (("learning-rate", learning_rate), ("epochs", epochs)):
         if number is not None:
-            check_number("attar distill", name, number, low=0, low_open=True)
+            check_number(owner, name, number, low=0, low_open=True)
     found: dict[str, Any] = {
-        "temperature": choices("temperature", temperature, high=1e3),
-        "alpha": choices("alpha", alpha, high=1.0),
+        "temperature": choices(owner, "temperature", temperature, high=1e3),
+        "alpha": choices(owner, "alpha", alpha, high=1.0),
         "seeds": seeds_of(seeds),
         "steps": steps,
         "epochs": epochs,
@@ -115,7 +116,7 @@ def training(
     return found
 
 
-def choices(name: str, word: str, *, high: float) -> float | list[float] | str:
+def choices(owner: str, name: str, word: str, *, high: float) -> float | list[float] | str:
     """A number, a list of numbers with commas between, or ``auto``.
 
     Raises:
@@ -128,7 +129,7 @@ def choices(name: str, word: str, *, high: float) -> float | list[float] | str:
     if len(known) < len(numbers):
         raise AttarError(f"--{name} must be a number, a list such as 2,4,8, or auto. Got {word}.")
     for number in known:
-        check_number("attar distill", name, number, low=0, low_open=True, high=high)
+        check_number(owner, name, number, low=0, low_open=True, high=high)
     return known if len(known) > 1 else known[0]
 
 
