@@ -111,7 +111,7 @@ def test_asked_again_only_what_is_missing_is_trained(climbed, digits, teacher):
     )
     assert {p: p.stat().st_mtime_ns for p in runs} == runs
     assert {p: p.stat().st_mtime_ns for p in (folder / "targets").rglob("*.npy")} == targets
-    assert again.met
+    assert again.chosen.name == found.chosen.name
     assert again.rungs[0].state == "over budget"
     assert again.rungs[1].costs.parameters < largest.costs.parameters  # as large as is allowed
     assert len(again.rungs) == len(found.rungs) + 1
@@ -303,12 +303,18 @@ def test_trees_are_foreseen_full_grown():
 
 
 def test_hope_by_hand():
-    larger = type("L", (), {"curve": {50: 0.8, 100: 0.9}, "accuracy": 0.9})
-    assert is_hopeless(50, 0.71, larger, floor=0.9, steps=100) is None  # 2 * 0.1 more is enough
-    assert "80.0" not in is_hopeless(50, 0.69, larger, floor=0.9, steps=100)
-    assert is_hopeless(50, 0.0, None, floor=0.9, steps=100) is None  # nobody to compare with
-    assert is_hopeless(20, 0.0, larger, floor=0.9, steps=100) is None  # too early
-    assert is_hopeless(100, 0.0, larger, floor=0.9, steps=100) is None  # at its end
+    larger = type("L", (), {"curve": {20: 0.7, 50: 0.8, 100: 0.9}, "accuracy": 0.9})
+
+    def why(curve, one=larger):
+        return is_hopeless(curve, one, floor=0.9, steps=100)
+
+    assert why({25: 0.71, 50: 0.71}) is None  # twice 0.1 more is enough
+    assert "had 69.0 %" in why({25: 0.69, 50: 0.69})
+    assert why({25: 0.44, 50: 0.67}) is None  # 0.23 in one doubling, and one is left
+    assert why({25: 0.0, 50: 0.0}, None) is None  # nobody to compare with
+    assert why({10: 0.0, 20: 0.0}) is None  # too early
+    assert why({50: 0.0}) is None  # nobody knows its pace
+    assert why({50: 0.0, 100: 0.0}) is None  # at its end
     assert Floor(0.5, 100).value == pytest.approx(0.4)
     assert Floor(1.0, 100).value == 1.0
     assert screen([], None, None, 0, floor=Floor(0.5, 100), early=True, tell=print) == []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from attar.engine import Record
@@ -68,29 +68,44 @@ class Floor:
 
 
 def is_hopeless(
-    step: int, accuracy: float, larger: Screened | None, *, floor: float, steps: int
+    curve: Mapping[int, float], larger: Screened | None, *, floor: float, steps: int
 ) -> str | None:
     """Why a student that is this far will not reach the floor; None while it may.
 
-    It is compared with the larger student of its family, which has finished: even if it gained
-    twice what the larger one gained from this step on, it would end below the floor.
+    It may gain twice what the larger student of its family, which has finished, gained from the
+    same step on; and it may go on at its own pace: curves of learning rise less with every
+    doubling of the steps, and a small student is often only later.
 
-    >>> from types import SimpleNamespace
-    >>> larger = SimpleNamespace(curve={50: 0.90, 100: 0.95}, accuracy=0.95)
-    >>> is_hopeless(50, 0.85, larger, floor=0.94, steps=100)  # may reach 0.95
-    >>> is_hopeless(50, 0.80, larger, floor=0.94, steps=100)
-    'at step 50 it had 80.0 % on validation, and the larger one gained 5.0 points from there on'
+    Args:
+        curve: Its accuracy on validation by step, so far.
+        larger: What became of the larger one; None: nothing is known.
+        floor: What must be within reach.
+        steps: Of the whole run.
+
+    Example:
+        >>> from types import SimpleNamespace
+        >>> larger = SimpleNamespace(curve={50: 0.90, 100: 0.95}, accuracy=0.95)
+        >>> is_hopeless({25: 0.80, 50: 0.85}, larger, floor=0.94, steps=100)  # may reach 0.95
+        >>> is_hopeless({25: 0.50, 50: 0.80}, larger, floor=0.94, steps=100)  # its pace is 0.3
+        >>> is_hopeless({25: 0.79, 50: 0.80}, larger, floor=0.94, steps=100)
+        'at step 50 it had 80.0 % on validation; the larger one gained 5.0 points from there on, \
+and at its own pace it would gain 1.0'
     """
+    step = max(curve)
     if larger is None or larger.accuracy is None or step < EARLIEST * steps:
         return None
-    if step not in larger.curve or step >= steps:
+    before = [value for earlier, value in curve.items() if 2 * earlier <= step]
+    if not before or step not in larger.curve or step >= steps:
         return None
+    now = max(curve.values())
     gained = max(0.0, larger.accuracy - larger.curve[step])
-    if accuracy + HOPE * gained >= floor:
+    pace = (now - max(before)) * math.log2(steps / step)
+    if now + max(HOPE * gained, pace) >= floor:
         return None
     return (
-        f"at step {step:,} it had {100 * accuracy:.1f} % on validation, and the larger one gained "
-        f"{100 * gained:.1f} points from there on"
+        f"at step {step:,} it had {100 * now:.1f} % on validation; the larger one gained "
+        f"{100 * gained:.1f} points from there on, and at its own pace it would gain "
+        f"{100 * pace:.1f}"
     )
 
 
@@ -167,7 +182,7 @@ def _screen_one(
         found.curve[record.step] = accuracy
         # The best weights are what a run ends with.
         found.accuracy = max(accuracy, found.accuracy or 0.0)
-        why = is_hopeless(record.step, found.accuracy, larger, floor=floor.value, steps=steps)
+        why = is_hopeless(found.curve, larger, floor=floor.value, steps=steps)
         if why is not None:
             found.state, found.why = "hopeless", why
             raise _HopelessError
