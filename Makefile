@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: install demo test test-slow browser lint check format clean bench-verdict bench-step-cost reproduce bench-ensemble bench-loss-kernels bench-bytes-a-row bench-demo bench-demo-setting bench-deploy bench-in-sample bench-store bench-cached-training bench-teacher-pass bench-losses bench-tables pages images
+.PHONY: install demo test test-slow browser lint check format clean bench-verdict bench-step-cost reproduce bench-ensemble bench-loss-kernels bench-bytes-a-row bench-demo bench-demo-setting bench-deploy bench-in-sample bench-store bench-cached-training bench-search bench-teacher-pass bench-losses bench-tables pages images
 
 install: $(STAMP)
 
@@ -116,6 +116,10 @@ bench-cached-training: $(STAMP)
 # Students of tables, taught by a stack of trees: about ten minutes a table on one core.
 bench-tables: $(STAMP)
 	$(BIN)/python benchmarks/tables/run.py
+
+# The search for T, alpha and loss beside every setting that there is: some minutes.
+bench-search: $(STAMP)
+	$(BIN)/python benchmarks/search/run.py
 
 clean:
 	rm -rf .venv build dist site .mypy_cache .ruff_cache .pytest_cache

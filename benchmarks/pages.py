@@ -19,11 +19,13 @@ sys.path.insert(0, str(Path(__file__).parent / "store"))
 sys.path.insert(0, str(Path(__file__).parent / "cached_training"))
 sys.path.insert(0, str(Path(__file__).parent / "teacher_pass"))
 sys.path.insert(0, str(Path(__file__).parent / "losses"))
+sys.path.insert(0, str(Path(__file__).parent / "search"))
 import cached_page
 import deploy_page
 import hinton_page
 import losses_page
 import pass_page
+import search_page
 import store_page
 
 ROOT = Path(__file__).parents[1]
@@ -254,6 +256,8 @@ def pages() -> dict[Path, str]:
             first += section(results(name), table) + made(name) + "\n"
     found[docs / "store.md"] = store_page.page(results("bytes_a_row"), reads, table, made, first)
     found[docs / "losses.md"] = losses_page.page(results("losses"), table, made("losses"))
+    if (BENCHMARKS / "search" / "results.json").exists():
+        found[docs / "search.md"] = search_page.page(results("search"), table, made("search"))
     readme = ROOT / "README.md"
     found[readme] = fill(readme.read_text("utf-8"), found)
     return found
