@@ -13,13 +13,19 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).parent / "deploy"))
-sys.path.insert(0, str(Path(__file__).parent / "hinton"))
-sys.path.insert(0, str(Path(__file__).parent / "store"))
-sys.path.insert(0, str(Path(__file__).parent / "cached_training"))
-sys.path.insert(0, str(Path(__file__).parent / "teacher_pass"))
-sys.path.insert(0, str(Path(__file__).parent / "losses"))
-sys.path.insert(0, str(Path(__file__).parent / "search"))
+sys.path.extend(
+    str(Path(__file__).parent / part)
+    for part in (
+        "",
+        "deploy",
+        "hinton",
+        "store",
+        "cached_training",
+        "teacher_pass",
+        "losses",
+        "search",
+    )
+)
 import cached_page
 import deploy_page
 import hinton_page
