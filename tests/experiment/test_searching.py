@@ -8,12 +8,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from sklearn.datasets import load_wine
 from sklearn.ensemble import RandomForestClassifier
 
 from attar import UNLABELLED, AttarError
+from attar.data import ArrayData, Views, shift
 from attar.experiment import Experiment, Progress, distill
 from attar.experiment.arms import LOSSES
+from attar.experiment.distill import views_to_choose
 from attar.experiment.searching import ALPHAS, TEMPERATURES, score, spaces
 from attar.students import mlp, tree
 
@@ -158,3 +161,35 @@ def test_trees_are_not_searched() -> None:
 def test_what_does_not_fit_is_refused_before_anything_is_asked(changes: Any, match: str) -> None:
     with pytest.raises(AttarError, match=match):
         run(**changes)
+
+
+def emptied(inputs: torch.Tensor, draws: object) -> torch.Tensor:
+    """A view in which nothing is left to be seen."""
+    return torch.zeros_like(inputs)
+
+
+@pytest.mark.parametrize("searched", [True, False])
+def test_every_arm_chooses_whether_it_learns_from_views(*, searched: bool) -> None:
+    given = {} if searched else {"temperature": 2.0, "alpha": 0.9, "loss": "kl"}
+    experiment = run(views=[None, Views([emptied], 8)], steps=120, **given)
+    assert not experiment.arms["hard"].setting.views
+    for name in experiment.arms:
+        tried = [one for one in experiment.trials if one.setting.arm == name]
+        assert {one.setting.views for one in tried} == {True, False}
+        assert len({one.setting.key for one in tried}) == len(tried)
+    if not searched:
+        trials = [one.setting.arm for one in experiment.trials]
+        assert trials.count("hard") == trials.count("distilled") == 2
+
+
+@pytest.mark.parametrize("views", ["all", [], [None], [None, None], 3])
+def test_what_are_no_views_is_refused(views: object) -> None:
+    with pytest.raises(AttarError, match=r"'views' parameter of distill must be Views, \[None"):
+        run(views=views)
+
+
+def test_a_table_has_no_usual_views_and_images_have() -> None:
+    table, images = ArrayData(torch.zeros(3, 4)), ArrayData(torch.zeros(3, 1, 8, 8))
+    assert views_to_choose("auto", table) == (None, (True,))
+    assert views_to_choose("auto", images) == (Views([shift(1)], 32), (True, False))
+    assert views_to_choose([Views([shift(1)], 3)], images) == (Views([shift(1)], 3), (True,))

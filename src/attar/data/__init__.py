@@ -19,6 +19,8 @@ from attar.data.mixing import cutmix, mixup
 from attar.data.split import split
 from attar.data.synthetic import mix_neighbours, munge, resample, without_copies
 from attar.data.tables import table
+from attar.data.texts import word_numbers
+from attar.data.usual import usual_views
 from attar.data.views import Transform, Views, crop, flip, shift
 
 __all__ = [
@@ -43,5 +45,7 @@ __all__ = [
     "shift",
     "split",
     "table",
+    "usual_views",
     "without_copies",
+    "word_numbers",
 ]

@@ -7,7 +7,7 @@ import json
 import random
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -21,7 +21,7 @@ from attar.engine import Distiller, Record, TrainConfig, train
 from attar.engine.processes import Processes
 from attar.evaluation import accuracy, nll, predict_logits
 from attar.experiment.growing import grow
-from attar.experiment.inputs import Splits, StudentPlan
+from attar.experiment.inputs import Splits, StudentPlan, as_they_are
 from attar.export.weights import load_weights, save_weights
 from attar.files import write_text
 from attar.losses import Objective, dkd, hard, jsd, kl, pseudo, soft, standardized
@@ -54,6 +54,7 @@ class Setting:
         smoothing: Strength of the label smoothing; only where smoothed.
         learning_rate: The peak of the schedule.
         loss: A name of :data:`LOSSES`, where the loss was chosen too; None: the experiment's.
+        views: False where the student learns from the rows as they are, though they have views.
     """
 
     arm: str
@@ -62,11 +63,12 @@ class Setting:
     alpha: float | None = None
     smoothing: float | None = None
     loss: str | None = None
+    views: bool = True
 
     @property
     def key(self) -> str:
         """A name for folders and tables: ``distilled-T4-a0.9``."""
-        words = [self.arm]
+        words = [self.arm] if self.views else [self.arm, "no-views"]
         if self.loss is not None:
             words.append(self.loss)
         if self.temperature is not None:
@@ -93,7 +95,8 @@ class Setting:
 
     def data(self, splits: Splits) -> Data:
         """The rows that a student of this arm learns from."""
-        return splits.taught if self.arm in ("distilled", "pseudo") else splits.labelled
+        rows = splits.taught if self.arm in ("distilled", "pseudo") else splits.labelled
+        return rows if self.views else as_they_are(rows)
 
 
 def entropy_smoothing(logits: Tensor) -> float:
@@ -125,11 +128,13 @@ def candidates(
     learning_rate: float,
     smoothing: Sequence[float],
     pseudo_labels: bool,
+    views: Sequence[bool] = (True,),
 ) -> dict[str, list[Setting]]:
     """Each arm's settings to try, as many for every arm as the distilled one has.
 
     The smoothed arm always tries its own strengths, also where the distilled arm has a single
-    setting: that gives it more trials, never fewer.
+    setting: that gives it more trials, never fewer. With or without ``views``, where that is to
+    be chosen, is tried with each of them.
     """
     distilled = [
         Setting("distilled", learning_rate, temperature=t, alpha=a)
@@ -147,7 +152,11 @@ def candidates(
     }
     if pseudo_labels:
         arms["pseudo"] = [Setting("pseudo", rate) for rate in rates]
-    return {**arms, "distilled": distilled}
+    arms["distilled"] = distilled
+    return {
+        arm: [replace(one, views=seen) for seen in views for one in some]
+        for arm, some in arms.items()
+    }
 
 
 def _factors(trials: int) -> list[float]:

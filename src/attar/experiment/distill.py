@@ -14,7 +14,7 @@ from typing import Any
 from torch import Tensor
 
 from attar.checks import AttarError, check_number
-from attar.data import ArrayData, Views
+from attar.data import ArrayData, Views, usual_views
 from attar.data.label_columns import check_task
 from attar.engine import TrainConfig
 from attar.engine.processes import Processes
@@ -34,6 +34,7 @@ from attar.experiment.targets import left_out_of, may_have_seen, targets_of, tea
 from attar.experiment.tracking import Tracking, check_trackers
 from attar.losses import kl
 from attar.teachers import StoredTeacher
+from attar.types import Data
 
 #: Said where a teacher may have been trained on the very rows that it is judged on.
 READY_MADE = (
@@ -65,7 +66,7 @@ def distill(
     parameters: int | None = None,
     shrink: float | None = None,
     student_size: str | None = None,
-    views: Views | None = None,
+    views: Views | Sequence[Views | None] | str | None = None,
     folds: Any = 5,
     groups: Any = None,
     fit: Fit | None = None,
@@ -135,7 +136,10 @@ def distill(
         student_size: ``"auto"`` looks for the size, in place of these two: that of the smallest of
             :func:`attar.ladder` which keeps 97 % of the teacher's accuracy on validation; where
             none does, of the best, with a warning. ``ladder.json`` in ``out`` tells of all.
-        views: Seeded transforms: teacher and student see the same views of each row.
+        views: Seeded transforms: teacher and student see the same views of each row. ``[None,
+            views]`` lets every arm choose on validation whether it learns from views or from the
+            rows as they are (small students are often better without); ``"auto"`` does so with
+            the usual views of images (:func:`attar.data.usual_views`), and has none of other rows.
         folds: An estimator is taken to have been fitted on the labelled rows, so clones of it
             label them out of fold: how many, or a splitter of scikit-learn. None takes its own
             word for them. Training rows that a splitter never holds out (the first of
@@ -193,7 +197,7 @@ def distill(
         from attar.experiment.sizing import check_sizing, sized
 
         given = {"parameters": parameters, "shrink": shrink, "targets": targets, "track": track}
-        given |= {"groups": groups, "fit": fit, "accelerator": accelerator}
+        given |= {"groups": groups, "fit": fit, "accelerator": accelerator, "views": views}
         check_sizing(student_size, task, given)
         return sized(
             teacher,
@@ -281,8 +285,9 @@ def distill(
     cut_here = test is None or validation is None
     if fit is not None and folds is None:
         raise AttarError("distill: fit= goes with folds=. Give folds=5, or leave it out.")
-    if views is not None:
-        splits = with_views(splits, views)
+    seen, with_or_without = views_to_choose(views, splits.train)
+    if seen is not None:
+        splits = with_views(splits, seen)
     # All that can be wrong is looked at before the teacher is asked about a single row.
     total = steps_of(steps, epochs, len(splits.train), batch_size)
     for name, value, high in (("temperature", temperature, 1e3), ("alpha", alpha, 1.0)):
@@ -347,6 +352,7 @@ def distill(
             learning_rate=learning_rate,
             smoothing=_strengths(smoothing, soft),
             pseudo_labels=splits.unlabelled_rows > 0,
+            views=with_or_without,
         )
         wide = None
         if not plan.grown:
@@ -358,6 +364,7 @@ def distill(
                 learning_rate=learning_rate,
                 smoothing=_strengths(smoothing, soft),
                 unlabelled=splits.unlabelled_rows > 0,
+                views=with_or_without,
             )
         hunt = None if wide is None else Hunt(wide, search_cost, folder / "search")
         tried: Any = settings if wide is None else {arm: [one] for arm, one in wide.items()}
@@ -483,6 +490,28 @@ def configured(
         checkpoint_every=4 * every,
         any_threads=any_threads,
     )
+
+
+def views_to_choose(views: Any, data: Data) -> tuple[Views | None, tuple[bool, ...]]:
+    """The views of an experiment, and what to choose from: with them, without them, or both.
+
+    Args:
+        views: As :func:`distill` takes them.
+        data: The training rows.
+    """
+    if views == "auto":
+        usual = usual_views(data)
+        return usual, (True,) if usual is None else (True, False)
+    if views is None or isinstance(views, Views):
+        return views, (True,)
+    given = list(views) if isinstance(views, list | tuple) else []
+    one = [some for some in given if isinstance(some, Views)]
+    if len(one) != 1 or len(given) > 2 or (len(given) == 2 and None not in given):
+        raise AttarError(
+            "The 'views' parameter of distill must be Views, [None, Views], 'auto' or None. Got "
+            f"{views!r} instead."
+        )
+    return one[0], (True, False) if len(given) > 1 else (True,)
 
 
 def with_views(splits: Splits, views: Views) -> Splits:

@@ -127,13 +127,13 @@ def make_splits(
         taught = still_there(parts["transfer"], data)
     elif "transfer" in parts:
         data = add_rows(cast(ArrayData, data), cast(ArrayData, parts["transfer"]))
-    splits = Splits(data, _plain(parts["validation"]), _plain(parts["test"]), taught, whose)
+    splits = Splits(data, as_they_are(parts["validation"]), as_they_are(parts["test"]), taught, whose)
     _check(splits)
     return splits
 
 
-def _plain(data: Data) -> Data:
-    """What is judged on is judged as it is: only in view 0."""
+def as_they_are(data: Data) -> Data:
+    """The rows in view 0 alone; what is judged on is always judged so."""
     return data.with_views(None) if isinstance(data, ArrayData | MappedData) else data
 
 

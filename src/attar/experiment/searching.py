@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +58,7 @@ def spaces(
     learning_rate: float,
     smoothing: Sequence[float],
     unlabelled: bool,
+    views: Sequence[bool] = (True,),
 ) -> dict[str, ArmSpace] | None:
     """The space of every arm, where anything is ``"auto"``; None where nothing is.
 
@@ -69,6 +70,7 @@ def spaces(
         learning_rate: Of the experiment.
         smoothing: Strengths to begin with.
         unlabelled: Whether rows have no label.
+        views: True, False, or both where that is to be chosen: every arm looks through them.
     """
     auto = any(isinstance(one, str) and one == "auto" for one in (temperature, alpha))
     if not auto and loss is None:
@@ -101,7 +103,16 @@ def spaces(
     if unlabelled:
         found["pseudo"] = ArmSpace("pseudo", learning_rate, dict(rates), ({"learning_rate": 1.0},))
     found["distilled"] = ArmSpace("distilled", learning_rate, values, tuple(first[:4]))
-    return found
+    if tuple(views) == (True,):
+        return found
+    return {arm: _with_views(space, views) for arm, space in found.items()}
+
+
+def _with_views(space: ArmSpace, views: Sequence[bool]) -> ArmSpace:
+    """The same with one more choice; the likeliest points are begun with and without views."""
+    first = [{**point, "views": seen} for point in space.first for seen in views]
+    values = {**space.values, "views": tuple(views)}
+    return replace(space, values=values, first=tuple(first[:4]))
 
 
 def _values(given: Any, auto: tuple[float, ...]) -> tuple[Any, ...]:

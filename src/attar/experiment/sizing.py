@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from attar.checks import AttarError
+from attar.data import Views
 from attar.experiment.ladder import ladder
 from attar.experiment.result import Experiment
 
@@ -44,5 +45,10 @@ def check_sizing(size: Any, task: str, given: Mapping[str, Any]) -> None:
             "parameters= or shrink=."
         )
     for name, value in given.items():
-        if value is not None:
+        if name == "views" and not (value is None or isinstance(value, Views)):
+            raise AttarError(
+                f"distill: with student_size='auto', views must be Views or None. Got {value!r}: "
+                "the choice between them is there for a student whose size is given."
+            )
+        if name != "views" and value is not None:
             raise AttarError(f"distill: student_size='auto' does not go with {name}=.")

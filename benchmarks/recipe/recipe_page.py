@@ -1,0 +1,172 @@
+"""The page of the recipe: what each lever gave, and the default on tasks that it never saw."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+Table = Callable[[list[str], list[list[str]]], str]
+Figures = Mapping[str, float]
+
+LESSONS = {
+    "digits": "digits",
+    "mnist": "MNIST",
+    "letter": "Letter",
+    "diamonds": "diamonds",
+    "churn": "churn",
+    "lending": "lending",
+    "news": "20 Newsgroups",
+}
+VERDICTS = ("BEATS", "NO GAIN", "WORSE", "INCONCLUSIVE")
+
+
+def tasks_of(figures: Figures, half: str) -> list[str]:
+    """The names of the tasks whose figures are there."""
+    end = "_hard_accuracy_mean"
+    return [
+        name.removeprefix(f"{half}_").removesuffix(end)
+        for name in figures
+        if name.startswith(f"{half}_") and name.endswith(end)
+    ]
+
+
+def words(task: str) -> str:
+    """``digits-60-mlp-50x`` as people say it."""
+    lesson, labels, student, size = task.split("-")
+    known = "all labels" if labels == "all" else f"{int(labels):,} labels"
+    small = f"1/{size[:-1]}" if size.endswith("x") else f"{int(size[:-1]):,} parameters"
+    return f"{LESSONS[lesson]}, {known}, `{student}` {small}"
+
+
+def levers(figures: Figures, table: Table) -> str:
+    """Each lever against the recipe without it, in points of accuracy on validation."""
+    tasks = tasks_of(figures, "develop")
+    names = list(
+        dict.fromkeys(
+            name.removeprefix(f"develop_{task}_").removesuffix("_accuracy_mean")
+            for task in tasks
+            for name in figures
+            if name.startswith(f"develop_{task}_") and name.endswith("_accuracy_mean")
+        )
+    )
+
+    def value(task: str, name: str, score: str = "accuracy") -> float | None:
+        return figures.get(f"develop_{task}_{name}_{score}_mean")
+
+    def row(name: str, base: str) -> list[str]:
+        gains, nlls = [], []
+        cells = []
+        for task in tasks:
+            mine, theirs = value(task, name), value(task, base)
+            if mine is None or theirs is None:
+                cells.append("")
+                continue
+            gains.append(100 * (mine - theirs))
+            cells.append(f"{gains[-1]:+.2f}")
+            mine, theirs = value(task, name, "nll"), value(task, base, "nll")
+            assert mine is not None
+            assert theirs is not None
+            nlls.append(mine - theirs)
+        mean, nll = (sum(some) / len(some) for some in (gains, nlls))
+        return [name, *cells, f"{mean:+.2f}", f"{nll:+.3f}"]
+
+    def absolute(name: str) -> list[str]:
+        found = [value(task, name) for task in tasks]
+        return [name, *["" if one is None else f"{100 * one:.2f}" for one in found], "", ""]
+
+    head = ["", *[words(task) for task in tasks], "mean", "NLL, mean"]
+    fixed = ("hard", "smoothed", "pseudo", "base")
+    first = [absolute(name) for name in ("hard", "base")]
+    soft = [row(name, "base") for name in names if name not in fixed and "hard" not in name]
+    plain = [row(name, "hard") for name in names if name in fixed[1:] or name.startswith("hard,")]
+    return f"""Right on validation in %, and what each change adds to the base recipe, in points:
+
+{table(head, [*first, *soft])}
+
+The same changes where hard labels can have them, and the other arms, against hard labels:
+
+{table(head, [first[0], *plain])}"""
+
+
+def opened(figures: Figures, table: Table) -> str:
+    """All arms of the default recipe on test."""
+    tasks = tasks_of(figures, "open")
+
+    def cell(task: str, arm: str) -> str:
+        mean = figures.get(f"open_{task}_{arm}_accuracy_mean")
+        if mean is None:
+            return ""
+        return f"{100 * mean:.2f} ± {100 * figures[f'open_{task}_{arm}_accuracy_sd']:.2f}"
+
+    def nll(task: str, arm: str) -> str:
+        mean = figures.get(f"open_{task}_{arm}_nll_mean")
+        return "" if mean is None else f"{mean:.3f}"
+
+    def verdict(task: str) -> str:
+        return next(
+            name
+            for name in VERDICTS
+            if figures[f"open_{task}_verdict_{name.lower().replace(' ', '_')}"]
+        )
+
+    rows = []
+    for task in tasks:
+        gap = figures.get(f"open_{task}_gap_recovered")
+        rows.append(
+            [
+                words(task),
+                f"{100 * figures[f'open_{task}_teacher_accuracy']:.2f}",
+                *[cell(task, arm) for arm in ("hard", "smoothed", "pseudo", "distilled")],
+                f"{figures[f'open_{task}_temperature']:g}, {figures[f'open_{task}_alpha']:g}",
+                "" if gap is None else f"{100 * gap:.0f} %",
+                f"{100 * figures[f'open_{task}_retention']:.1f} %",
+                verdict(task),
+            ]
+        )
+    head = ["task", "teacher", "hard", "smoothed", "pseudo", "distilled"]
+    head += ["T, alpha", "gap recovered", "kept", "verdict"]
+    likely = table(
+        ["NLL", "hard", "smoothed", "pseudo", "distilled"],
+        [
+            [words(task), *[nll(task, arm) for arm in ("hard", "smoothed", "pseudo", "distilled")]]
+            for task in tasks
+        ],
+    )
+    return f"{table(head, rows)}\n\n{likely}\n\n{goals(figures, tasks)}"
+
+
+def goals(figures: Figures, tasks: list[str]) -> str:
+    """How far the goals were reached, by the numbers."""
+
+    def all_of(name: str) -> list[float]:
+        return [figures[f"open_{task}_{name}"] for task in tasks if f"open_{task}_{name}" in figures]
+
+    beats, worse = sum(all_of("verdict_beats")), sum(all_of("verdict_worse"))
+    gaps, kept = all_of("gap_recovered"), all_of("retention")
+    asked = [task for task in tasks if f"open_{task}_pseudo_accuracy_mean" in figures]
+    below = [task for task in asked if figures[f"open_{task}_against_pseudo_high"] < 0]
+    likelier = [
+        task
+        for task in asked
+        if figures[f"open_{task}_distilled_nll_mean"] < figures[f"open_{task}_pseudo_nll_mean"]
+    ]
+    return f"""- The verdict is BEATS on {beats:.0f} of {len(tasks)} tasks and WORSE on {worse:.0f}
+  (goal: 8 of 10, and none).
+- Against the teacher's argmax it is worse in accuracy, by the 95 % interval, on
+  {len(below)} of {len(asked)} tasks that have that arm, and better in NLL on {len(likelier)}
+  (goal: 0, and all).
+- Mean gap recovered where the teacher is better than hard labels: {100 * sum(gaps) / len(gaps):.0f} %
+  (goal: 60).
+- Of the teacher's accuracy at least {100 * min(kept):.1f} % is kept (goal: 97), 99 % or more on
+  {sum(one >= 0.99 for one in kept)} of {len(tasks)} tasks (goal: most)."""
+
+
+def page(results: dict[str, Any], table: Table, made: str, text: str) -> str:
+    """The whole page; ``text`` is what a person makes of the numbers."""
+    figures = results["figures"]
+    parts = ["# The recipe: what makes distillation win", text.strip()]
+    if tasks_of(figures, "develop"):
+        parts += ["## Lever by lever", levers(figures, table)]
+    if tasks_of(figures, "open"):
+        parts += ["## The default on tasks that were opened once", opened(figures, table)]
+    return "\n\n".join([*parts, made])

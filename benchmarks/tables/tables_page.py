@@ -1,0 +1,177 @@
+"""The page of the tables: students of a stack of trees, in four kinds and up to five arms."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+Table = Callable[[list[str], list[list[str]]], str]
+Figures = Mapping[str, float]
+
+SETS = {
+    "letter": "Letter",
+    "diamonds": "diamonds (cut)",
+    "churn": "wa_churn",
+    "lending": "lending_club",
+    "breast_cancer": "breast cancer",
+    "digits": "digits",
+    "wine": "wine",
+}
+STUDENTS = {
+    "table_mlp": "network for tables",
+    "mlp": "plain network",
+    "boosted": "small boosted trees",
+    "tree": "one tree",
+}
+ARMS = {
+    "hard": "hard",
+    "smoothed": "smoothed",
+    "distilled": "distilled",
+    "in_sample": "distilled, teacher in sample",
+    "no_synthetic": "distilled, no synthetic rows",
+}
+VERDICTS = ("BEATS", "NO GAIN", "WORSE", "INCONCLUSIVE")
+
+
+def page(results: dict[str, Any], table: Table, made: str) -> str:
+    """The whole page."""
+    figures = results["figures"]
+    names = [name for name in SETS if f"{name}_teacher_accuracy" in figures]
+    parts = [
+        """# Tables: what a stack of trees teaches a small file
+
+The teacher is a stack: extremely randomised trees and two kinds of boosted trees, each asked out of
+fold, weighed by what they say there. Students learn on the same three quarters of the rows (20,000
+rows at most) with the same steps; the distilled ones hear the teacher about as many synthetic rows,
+too. *In sample* is the same stack asked about rows that it was fitted on. Five seeds; T and alpha
+were the same on all sets.""",
+        _short(figures, names, table),
+    ]
+    parts += [_one(figures, name, table) for name in names]
+    return "\n\n".join([*parts, made])
+
+
+def _short(figures: Figures, names: list[str], table: Table) -> str:
+    """One line a set, of the network for tables."""
+    rows = []
+    for name in names:
+
+        def of(key: str, name: str = name) -> float:
+            return figures[f"{name}_table_mlp_{key}"]
+
+        gap = figures.get(f"{name}_table_mlp_gap_recovered")
+        rows.append(
+            [
+                SETS[name],
+                f"{figures[f'{name}_rows_train']:,.0f}",
+                f"{100 * figures[f'{name}_teacher_accuracy']:.2f}",
+                f"{100 * of('hard_accuracy_mean'):.2f}",
+                f"{100 * of('distilled_accuracy_mean'):.2f}",
+                _verdict(figures, name, "table_mlp"),
+                f"{100 * of('retention'):.1f} %",
+                "" if gap is None else f"{100 * gap:.0f} %",
+                f"1/{1 / of('bytes_student_over_teacher'):,.0f}",
+                f"{of('p50_us'):.0f} µs",
+                f"{of('one_row_teacher_over_student'):,.0f}x",
+            ]
+        )
+    head = ["", "rows", "stack %", "hard %", "distilled %", "verdict", "kept", "gap", "bytes"]
+    head += ["one row, p50", "faster than the stack"]
+    return f"""## In short
+
+The network for tables (`table_mlp`), from raw rows to probabilities through ONNX Runtime on one
+thread; bytes are the file's over the pickled stack's. *Faster* is one row, median over median.
+
+{table(head, rows)}
+
+{_goals(figures, names)}"""
+
+
+def _goals(figures: Figures, names: list[str]) -> str:
+    """How far the goals were reached, by the numbers."""
+
+    def yes(name: str, key: str, least: float) -> str:
+        value = figures.get(f"{name}_table_mlp_{key}", 0.0)
+        return f"{100 * value:.1f} %{'' if value >= least else ' (missed)'}"
+
+    lines = [
+        f"- {SETS[name]}: {yes(name, 'retention', 0.99)} of the teacher's accuracy kept (goal: 99), "
+        f"{yes(name, 'gap_recovered', 0.6)} of the gap recovered (goal: 60)."
+        for name in ("letter", "diamonds")
+        if name in names
+    ]
+    slow = [name for name in names if figures[f"{name}_table_mlp_p50_us"] > 100]
+    near = [name for name in names if figures[f"{name}_table_mlp_one_row_teacher_over_student"] < 100]
+    big = [name for name in names if figures[f"{name}_table_mlp_bytes_student_over_teacher"] > 0.1]
+    for words, missed in (
+        ("One row in at most 100 µs", slow),
+        ("At least 100 times faster than the stack", near),
+        ("At most a tenth of its bytes", big),
+    ):
+        said = "reached on every set" if not missed else "missed on " + ", ".join(
+            SETS[name] for name in missed
+        )
+        lines.append(f"- {words}: {said}.")
+    return "\n".join(lines)
+
+
+def _verdict(figures: Figures, name: str, student: str) -> str:
+    return next(
+        one
+        for one in VERDICTS
+        if figures[f"{name}_{student}_verdict_{one.lower().replace(' ', '_')}"]
+    )
+
+
+def _one(figures: Figures, name: str, table: Table) -> str:
+    """Everything about one set."""
+
+    def cells(prefix: str) -> list[str]:
+        def value(score: str) -> float:
+            return figures.get(f"{prefix}_{score}_mean", figures.get(f"{prefix}_{score}", 0.0))
+
+        spread = figures.get(f"{prefix}_accuracy_sd")
+        accuracy = f"{100 * value('accuracy'):.2f}"
+        return [
+            accuracy if spread is None else f"{accuracy} ± {100 * spread:.2f}",
+            f"{100 * value('macro_recall'):.2f}",
+            f"{value('auc'):.4f}",
+            f"{value('nll'):.3f}",
+            f"{value('ece'):.3f}",
+        ]
+
+    rows = [["the stack", *cells(f"{name}_teacher")]]
+    for student, words in STUDENTS.items():
+        for arm, said in ARMS.items():
+            prefix = f"{name}_{student}_{arm}"
+            if f"{prefix}_accuracy_mean" in figures:
+                rows.append([f"{words}, {said}", *cells(prefix)])
+    head = ["", "accuracy %", "macro recall %", "AUC", "NLL", "ECE"]
+    files = []
+    for student, words in STUDENTS.items():
+        prefix = f"{name}_{student}"
+        low, high = (figures[f"{prefix}_gain_{end}_points"] for end in ("low", "high"))
+        files.append(
+            [
+                words,
+                _verdict(figures, name, student),
+                f"{figures[f'{prefix}_gain_points']:+.2f} ({low:+.2f} to {high:+.2f})",
+                f"{figures[f'{prefix}_parameters']:,.0f}",
+                f"{figures[f'{prefix}_file_bytes'] / 1000:,.0f} kB",
+                f"{figures[f'{prefix}_rows_a_second']:,.0f}",
+                f"{figures[f'{prefix}_p50_us']:.0f} µs",
+            ]
+        )
+    wrong = figures[f"{name}_out_of_fold_wrong"]
+    members = ", ".join(f"{100 * figures[f'{name}_teacher_accuracy_{i}']:.2f}" for i in range(3))
+    weights = ", ".join(f"{figures[f'{name}_teacher_weight_{i}']:.2f}" for i in range(3))
+    facts = ["", "verdict", "gain over hard, points", "parameters", "file", "rows a second", "p50"]
+    return f"""## {SETS[name]}
+
+{figures[f"{name}_rows_train"]:,.0f} rows to learn from, {figures[f"{name}_rows_test"]:,.0f} to
+judge on. The stack's members alone: {members} %; their weights: {weights}. Out of fold
+{100 * wrong:.1f} % of its answers about training rows name another class than the label.
+
+{table(head, rows)}
+
+{table(facts, files)}"""
