@@ -130,10 +130,40 @@ def test_weights_that_are_used_twice_are_left() -> None:
             self.stem, self.again = nn.Conv2d(3, 13, 1), nn.Conv2d(13, 13, 3, padding=1)
 
         def forward(self, x: Tensor) -> Tensor:
-            return self.again(self.again(self.stem(x))).mean(dim=(2, 3))
+            maps: Tensor = self.again(self.again(self.stem(x)))
+            return maps.mean(dim=(2, 3))
 
     before = traced(Twice())
     assert in_fours(before) is before
+
+
+def test_channels_of_a_sequence_are_left() -> None:
+    class Sequence(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.head = nn.Conv1d(3, 13, 3), nn.Linear(1, 10)
+
+        def forward(self, x: Tensor) -> Tensor:  # the mean is one over channels too
+            said: Tensor = self.head(self.first(x.flatten(2)).mean(dim=(-2, -1))[:, None])
+            return said
+
+    before = traced(Sequence())
+    assert in_fours(before) is before
+
+
+def test_one_channel_may_still_be_spread_over_others() -> None:
+    class Gate(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.gate, self.maps = nn.Conv2d(3, 1, 1), nn.Conv2d(3, 3, 3, padding=1, groups=3)
+            self.wide, self.two = nn.Conv2d(3, 3, 1), nn.Conv2d(3, 30, 1)
+
+        def forward(self, x: Tensor) -> Tensor:
+            maps: Tensor = self.two(self.maps(self.wide(x)) * self.gate(x))
+            return maps.mean(dim=(2, 3), keepdim=True).flatten(1)
+
+    before = traced(Gate())
+    np.testing.assert_allclose(answers(in_fours(before)), answers(before), rtol=1e-4, atol=1e-5)
 
 
 def test_a_graph_that_has_nothing_to_gain_is_handed_back() -> None:

@@ -9,7 +9,7 @@ the next multiple: nobody listens to them, and the answers stay what they were.
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -51,6 +51,11 @@ class _Padded:
     before: int
     after: int
     sources: frozenset[str]  # the convolutions that began it
+    flat: bool = False  # [N, C ...], and no longer [N, C, H, W]
+
+    def joins(self, other: _Padded) -> bool:
+        """Whether the two are added up channel by channel."""
+        return (self.before, self.flat) == (other.before, other.flat)
 
 
 class _RefusedError(Exception):
@@ -71,6 +76,8 @@ def in_fours(proto: Any) -> Any:
     """
     import onnx
 
+    if any(one.HasField("g") or one.graphs for node in proto.graph.node for one in node.attribute):
+        return proto  # a graph within the graph may listen to anything
     left: frozenset[str] = frozenset()
     while True:
         graph = onnx.ModelProto()
@@ -108,7 +115,7 @@ class _Graph:
         self.uses = Counter(name for node in graph.node for name in node.input)
         self.padded: dict[str, _Padded] = {}
         depthwise = any(node.op_type == "Conv" and _groups(node) > 1 for node in graph.node)
-        self.least = 1 if depthwise else _LEAST
+        self.least = 2 if depthwise else _LEAST  # a single channel may be broadcast over others
 
     def pad(self) -> bool:
         """Whether any channel was added."""
@@ -128,7 +135,8 @@ class _Graph:
         given = self.padded.get(node.input[0])
         refused = _RefusedError(given.sources if given else frozenset())
         constants = [name for name in node.input[1:] if name]
-        if not all(name in self.weights and self.uses[name] == 1 for name in constants):
+        known = all(name in self.weights and self.uses[name] == 1 for name in constants)
+        if not known or len(self.weights[constants[0]].dims) != 4:
             if given:
                 raise refused
             return
@@ -156,24 +164,26 @@ class _Graph:
         sources = frozenset[str]().union(*(one.sources for one in given))
         kind = node.op_type
         alone = len(given) == 1 and node.input[0] in self.padded
-        if kind in ("Add", "Mul") and len(given) == 2 and first.after == given[1].after:
-            self.padded[node.output[0]] = _Padded(first.before, first.after, sources)
-        elif alone and (kind in _CHANNELWISE or self._keeps_order(node)):
+        if kind in ("Add", "Mul") and len(given) == 2 and first.joins(given[1]):
+            self.padded[node.output[0]] = replace(first, sources=sources)
+        elif alone and kind in _CHANNELWISE:
             for name in node.output:
                 self.padded[name] = first
+        elif alone and self._flattens(node):
+            self.padded[node.output[0]] = replace(first, flat=True)
         elif alone and kind == "Gemm" and self._weighs(node, first):
             pass  # what comes out has no channels any more
         else:
             raise _RefusedError(sources)
 
-    def _keeps_order(self, node: Any) -> bool:
-        """Whether the numbers of the first channel still come first, then those of the second."""
+    def _flattens(self, node: Any) -> bool:
+        """To rows of numbers: first those of the first channel, then those of the second."""
         import onnx
 
         settings = {one.name: onnx.helper.get_attribute_value(one) for one in node.attribute}
         if node.op_type == "Flatten":
             return bool(settings.get("axis", 1) == 1)
-        if node.op_type != "ReduceMean" or len(node.input) < 2:
+        if node.op_type != "ReduceMean" or len(node.input) < 2 or settings.get("keepdims", 1):
             return False
         return sorted(axis % 4 for axis in self._constant(node.input[1])) == [2, 3]
 
