@@ -172,6 +172,19 @@ def test_on_a_restless_machine_the_choice_is_near_the_best(
     assert statistics.median(shares) <= 0.025
 
 
+def test_wide_layers_are_asked_about_hundreds_of_rows() -> None:
+    # Ten perceptrons 784-1200-1200-10, as measured: microseconds a row of 16, 32, ... rows.
+    costs = {"eager": (1450, 950, 680, 500, 470, 440), "other": (900, 700, 575, 440, 395, 388)}
+    world = World()
+    ways = {
+        name: a_way(world, name, lambda size, row=row: 1e-6 * row[min(size.bit_length() - 5, 5)])
+        for name, row in costs.items()
+    }
+    chosen = found(ways, world, total=60_000)
+    assert (chosen.way, chosen.batch_size) == ("other", 256)
+    assert world.now <= 0.025 * 60_000 * 395e-6
+
+
 def test_what_is_prepared_slowly_still_has_its_turn() -> None:
     world = World()
     other = world.teacher("other", lambda size: caches(size) / 3)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from attar.checks import AttarError
+from attar.export.channels import in_fours
 from attar.export.graph import WithProbabilities, trace
 from attar.export.proof import copy_of
 
@@ -44,7 +45,8 @@ def onnxruntime_backend(module: nn.Module, inputs: Any) -> Callable[[Any], Tenso
         )
     model = copy_of("onnxruntime_backend", module).eval()
     # Of the two outputs only the logits are asked for, so the other one costs nothing.
-    program = trace(WithProbabilities(model), inputs[:64].cpu()).SerializeToString()
+    traced = trace(WithProbabilities(model), inputs[:64].cpu())
+    program = in_fours(traced).SerializeToString()
     options = ort.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
     options.inter_op_num_threads = 1

@@ -14,6 +14,7 @@ import attar
 from attar.checks import AttarError, check_number
 from attar.data.label_columns import check_task
 from attar.export import runtime
+from attar.export.channels import in_fours
 from attar.export.graph import OPSET, OWNER, WithProbabilities, to_bytes, trace
 from attar.export.proof import check_example, check_names, copy_of, prove, reference
 from attar.export.tables import Takes, encode_inside, raw_rows
@@ -134,7 +135,7 @@ def to_onnx(
     wrapper = WithProbabilities(copy_of(OWNER, model), temperature, task)
     wrapper = wrapper.eval().requires_grad_(False)
     logits = reference(OWNER, wrapper, example, len(classes)) / temperature
-    proto = trace(wrapper, example)
+    proto = in_fours(trace(wrapper, example))
     asked: Any = example.numpy()
     if takes != "encoded":
         assert columns is not None

@@ -35,8 +35,9 @@ KL_ROWS = 256
 ROUNDS = 5
 #: What a larger batch must gain for one that is larger still: on a plateau it takes memory alone.
 HELPS = 1.02
-#: The share of the time that is left which one question may take.
-QUESTION = 0.3
+#: The share of the time that is left which one question may take: so much that a network of large
+#: matrices, which gains with every doubling, comes to a few hundred rows.
+QUESTION = 0.5
 #: A question that takes no more than this share of the time that is left is a cheap one.
 CHEAP = 0.03
 #: The divergence, in nats, up to which two ways count as the same: rounding in float32.
