@@ -99,7 +99,7 @@ def _digits(cache: Path) -> Lesson:
 def _mnist(cache: Path) -> Lesson:
     rows, test = mnist(cache.parents[1])
     train, validation = split(rows, (5 / 6, 1 / 6), seed=0)
-    return _of_images(cache / "mnist", train, validation, test, 8, width=16, steps=1500)
+    return _of_images(cache / "mnist", train, validation, test, 6, width=16, steps=1500)
 
 
 def _of_images(
@@ -134,7 +134,10 @@ def _table(name: str) -> Callable[[Path], Lesson]:
         drawn = without_copies(drawn, rows[1], rows[2])
         columns = describe_columns(_named(rows[0]), lenient=True)
         first, made = 0, []
-        for frame, labels in [*zip(rows, (found.labels[p] for p in parts), strict=True), (drawn, None)]:
+        for frame, labels in [
+            *zip(rows, (found.labels[p] for p in parts), strict=True),
+            (drawn, None),
+        ]:
             numbers = torch.arange(first, first + len(frame))
             first += len(frame)
             made.append(

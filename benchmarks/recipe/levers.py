@@ -101,6 +101,7 @@ class Scaled:
         self.teacher, self.temperature = teacher, temperature
 
     def __call__(self, batch: Batch) -> Outputs:
+        """What the teacher says, softer or sharper."""
         return Outputs(self.teacher(batch).logits / self.temperature)
 
 
@@ -112,6 +113,7 @@ class Falling(Objective):
         self.steps, self.done = steps, 0
 
     def __call__(self, student: Outputs, teacher: Any, batch: Batch, **given: Any) -> Any:
+        """As :class:`Objective`, with the weights of this step."""
         left = 1 - self.done / self.steps
         self.done += 1
         soft_weight = sum(term.weight for term in self.terms if term.needs_teacher)
@@ -159,9 +161,7 @@ def objective_of(recipe: Recipe, smoothing: float, steps: int) -> Objective:
     return Falling(terms, steps) if recipe.falling else Objective(terms)
 
 
-def learn(
-    lesson: Lesson, task: Task, recipe: Recipe, seed: int, folder: Path
-) -> dict[str, Any]:
+def learn(lesson: Lesson, task: Task, recipe: Recipe, seed: int, folder: Path) -> dict[str, Any]:
     """Train one student, judge it on validation; what was done before is read."""
     path = folder / task.name / recipe.key / f"{seed}.json"
     if path.exists():

@@ -139,7 +139,9 @@ def goals(figures: Figures, tasks: list[str]) -> str:
     """How far the goals were reached, by the numbers."""
 
     def all_of(name: str) -> list[float]:
-        return [figures[f"open_{task}_{name}"] for task in tasks if f"open_{task}_{name}" in figures]
+        return [
+            figures[f"open_{task}_{name}"] for task in tasks if f"open_{task}_{name}" in figures
+        ]
 
     beats, worse = sum(all_of("verdict_beats")), sum(all_of("verdict_worse"))
     gaps, kept = all_of("gap_recovered"), all_of("retention")
@@ -155,8 +157,8 @@ def goals(figures: Figures, tasks: list[str]) -> str:
 - Against the teacher's argmax it is worse in accuracy, by the 95 % interval, on
   {len(below)} of {len(asked)} tasks that have that arm, and better in NLL on {len(likelier)}
   (goal: 0, and all).
-- Mean gap recovered where the teacher is better than hard labels: {100 * sum(gaps) / len(gaps):.0f} %
-  (goal: 60).
+- Mean gap recovered where the teacher is better than hard labels:
+  {100 * sum(gaps) / len(gaps):.0f} % (goal: 60).
 - Of the teacher's accuracy at least {100 * min(kept):.1f} % is kept (goal: 97), 99 % or more on
   {sum(one >= 0.99 for one in kept)} of {len(tasks)} tasks (goal: most)."""
 

@@ -89,10 +89,13 @@ def space_of(trainer: Trainer) -> ArmSpace:
         "auto",
         "auto",
         "auto",
-        likely=automatic(len(splits.train.classes), size_of(trainer.plan), unlabelled=unlabelled),
+        likely=automatic(
+            len(splits.train.classes), size_of(trainer.plan), few_labels=splits.few_labels
+        ),
         learning_rate=RATE,
         smoothing=(0.1,),
         unlabelled=unlabelled,
+        few_labels=splits.few_labels,
     )
     assert found is not None
     return found["distilled"]

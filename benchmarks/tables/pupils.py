@@ -33,8 +33,8 @@ ARMS = {
     "tree": _PLAIN,
 }
 #: The most parameters of each; a tree that can be read has few leaves.
-BUDGETS = {"table_mlp": 20_000, "mlp": 20_000, "boosted": 20_000, "tree": 2_000}
-ALPHA, TEMPERATURE, SMOOTHING = 0.5, 1.0, 0.1
+BUDGETS = {"table_mlp": 50_000, "mlp": 50_000, "boosted": 20_000, "tree": 2_000}
+ALPHA, TEMPERATURE, SMOOTHING = 0.5, 2.0, 0.1
 LEARNING_RATE, BATCH = 5e-3, 256
 _CALLS = 2000
 

@@ -95,21 +95,25 @@ def _goals(figures: Figures, names: list[str]) -> str:
         return f"{100 * value:.1f} %{'' if value >= least else ' (missed)'}"
 
     lines = [
-        f"- {SETS[name]}: {yes(name, 'retention', 0.99)} of the teacher's accuracy kept (goal: 99), "
-        f"{yes(name, 'gap_recovered', 0.6)} of the gap recovered (goal: 60)."
+        f"- {SETS[name]}: {yes(name, 'retention', 0.99)} of the teacher's accuracy kept (goal: "
+        f"99), {yes(name, 'gap_recovered', 0.6)} of the gap recovered (goal: 60)."
         for name in ("letter", "diamonds")
         if name in names
     ]
     slow = [name for name in names if figures[f"{name}_table_mlp_p50_us"] > 100]
-    near = [name for name in names if figures[f"{name}_table_mlp_one_row_teacher_over_student"] < 100]
+    near = [
+        name for name in names if figures[f"{name}_table_mlp_one_row_teacher_over_student"] < 100
+    ]
     big = [name for name in names if figures[f"{name}_table_mlp_bytes_student_over_teacher"] > 0.1]
     for words, missed in (
         ("One row in at most 100 µs", slow),
         ("At least 100 times faster than the stack", near),
         ("At most a tenth of its bytes", big),
     ):
-        said = "reached on every set" if not missed else "missed on " + ", ".join(
-            SETS[name] for name in missed
+        said = (
+            "reached on every set"
+            if not missed
+            else "missed on " + ", ".join(SETS[name] for name in missed)
         )
         lines.append(f"- {words}: {said}.")
     return "\n".join(lines)

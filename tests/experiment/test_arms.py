@@ -95,8 +95,8 @@ def test_wrong_choices_are_refused(value: object, message: str) -> None:
 
 
 def test_auto_knows_size_and_classes() -> None:
-    many, _ = automatic(1000, 10**7, unlabelled=False)
-    small, _ = automatic(10, 3000, unlabelled=False)
-    large, alphas = automatic(10, 10**6, unlabelled=True)
+    many, _ = automatic(1000, 10**7, few_labels=False)
+    small, _ = automatic(10, 3000, few_labels=False)
+    large, alphas = automatic(10, 10**6, few_labels=True)
     assert max(many) <= max(small) < max(large)
     assert alphas == [0.9]

@@ -119,12 +119,12 @@ def test_a_name_is_a_loss_and_no_search() -> None:
 
 def test_where_all_rows_have_labels_alpha_is_looked_for_among_more() -> None:
     given = {"likely": ([4.0], [0.9]), "learning_rate": 0.1, "smoothing": [0.1]}
-    found = spaces("auto", "auto", None, unlabelled=False, **given)  # type: ignore[arg-type]
+    found = spaces("auto", "auto", None, unlabelled=False, few_labels=False, **given)  # type: ignore[arg-type]
     assert found is not None
     assert found["distilled"].values == {"temperature": TEMPERATURES, "alpha": ALPHAS}
     assert "pseudo" not in found
     assert found["distilled"].first[0] == {"temperature": 4.0, "alpha": 0.9}
-    assert spaces(2.0, [0.5], None, unlabelled=True, **given) is None  # type: ignore[arg-type]
+    assert spaces(2.0, [0.5], None, unlabelled=True, few_labels=True, **given) is None  # type: ignore[arg-type]
 
 
 def test_accuracy_comes_first_and_half_a_row_is_the_most_that_nll_can_do() -> None:

@@ -209,19 +209,20 @@ def as_losses(loss: Any) -> tuple[SoftLoss, Any]:
 
 
 def automatic(
-    classes: int, parameters: int, *, unlabelled: bool
+    classes: int, parameters: int, *, few_labels: bool
 ) -> tuple[list[float], list[float]]:
     """Short lists of T and alpha for a student of this size and this many classes.
 
     Very small students want a low T (Hinton, Vinyals, Dean 2015, found 2.5 to 4 best for 30
     hidden units, and all above 8 alike for 300); over many classes a high T drowns the few that
-    matter. Where most rows are unlabelled nearly all weight belongs to the soft targets.
+    matter. Where few rows have a label nearly all weight belongs to the soft targets; where all
+    have one, a teacher asked out of fold may be wrong about rows whose label is known.
     """
     if classes > 30 or parameters < 10_000:  # noqa: SIM108  # read as two cases
         temperatures = [1.0, 2.0, 4.0]
     else:
         temperatures = [2.0, 4.0, 8.0]
-    return temperatures, [0.9] if unlabelled else [0.5, 0.9]
+    return temperatures, [0.9] if few_labels else [0.5, 0.9]
 
 
 @dataclass

@@ -342,7 +342,7 @@ def distill(
         )
         soft = stores["train"].logits(splits.train.rows)
         found = arms_of.automatic(
-            len(splits.train.classes), size_of(plan), unlabelled=splits.unlabelled_rows > 0
+            len(splits.train.classes), size_of(plan), few_labels=splits.few_labels
         )
         settings = arms_of.candidates(
             at_most_one(temperature)
@@ -364,6 +364,7 @@ def distill(
                 learning_rate=learning_rate,
                 smoothing=_strengths(smoothing, soft),
                 unlabelled=splits.unlabelled_rows > 0,
+                few_labels=splits.few_labels,
                 views=with_or_without,
             )
         hunt = None if wide is None else Hunt(wide, search_cost, folder / "search")

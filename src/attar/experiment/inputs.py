@@ -72,6 +72,11 @@ class Splits:
         assert labels is not None
         return int((~is_known(labels)).sum())
 
+    @property
+    def few_labels(self) -> bool:
+        """Whether less than a fifth of the rows that teach have a label."""
+        return self.unlabelled_rows > 4 * (len(self.taught) - self.unlabelled_rows)
+
 
 def make_splits(
     train: Any,
@@ -127,7 +132,9 @@ def make_splits(
         taught = still_there(parts["transfer"], data)
     elif "transfer" in parts:
         data = add_rows(cast(ArrayData, data), cast(ArrayData, parts["transfer"]))
-    splits = Splits(data, as_they_are(parts["validation"]), as_they_are(parts["test"]), taught, whose)
+    splits = Splits(
+        data, as_they_are(parts["validation"]), as_they_are(parts["test"]), taught, whose
+    )
     _check(splits)
     return splits
 

@@ -276,11 +276,11 @@ class _Settings:
     alpha: Any
     learning_rate: float
     classes: int
-    unlabelled: bool
+    few_labels: bool
 
     def __call__(self, one: Planned) -> Setting:
         auto = arms_of.automatic(
-            self.classes, one.costs.parameters or 0, unlabelled=self.unlabelled
+            self.classes, one.costs.parameters or 0, few_labels=self.few_labels
         )
         middle, last = auto[0][1:2], auto[1][-1:]
         t = arms_of.as_choices("temperature", self.temperature, auto=middle, low=0, high=1e3)
@@ -293,8 +293,8 @@ class _Settings:
 def _settings(temperature: Any, alpha: Any, learning_rate: float, splits: Splits) -> _Settings:
     for name, value, high in (("temperature", temperature, 1e3), ("alpha", alpha, 1.0)):
         arms_of.as_choices(name, value, auto=[1.0], low=0, high=high)
-    unlabelled = splits.unlabelled_rows > 0
-    return _Settings(temperature, alpha, learning_rate, len(splits.train.classes), unlabelled)
+    few = splits.few_labels
+    return _Settings(temperature, alpha, learning_rate, len(splits.train.classes), few)
 
 
 def _by(budget: Budget, *, timed: bool) -> tuple[str, ...]:

@@ -19,8 +19,8 @@ from attar.files import write_text
 #: What "auto" looks through.
 TEMPERATURES = (1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 20.0)
 ALPHAS = (0.1, 0.3, 0.5, 0.7, 0.9, 1.0)
-#: Where rows have no label, the soft targets alone teach about these.
-ALPHAS_UNLABELLED = (0.5, 0.7, 0.9, 0.97, 1.0)
+#: Where few rows have a label, the soft targets alone teach about the others.
+ALPHAS_FEW_LABELS = (0.5, 0.7, 0.9, 0.97, 1.0)
 STRENGTHS = (0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.45)
 #: Learning rates of the arms that have nothing else to choose, as multiples.
 RATES = (0.125, 0.25, 0.5, 0.7, 1.0, 1.4, 2.0, 4.0)
@@ -58,6 +58,7 @@ def spaces(
     learning_rate: float,
     smoothing: Sequence[float],
     unlabelled: bool,
+    few_labels: bool,
     views: Sequence[bool] = (True,),
 ) -> dict[str, ArmSpace] | None:
     """The space of every arm, where anything is ``"auto"``; None where nothing is.
@@ -69,7 +70,8 @@ def spaces(
         likely: Values of T and alpha that are likely good, the likeliest first.
         learning_rate: Of the experiment.
         smoothing: Strengths to begin with.
-        unlabelled: Whether rows have no label.
+        unlabelled: Whether rows have no label: there is an arm of pseudo-labels then.
+        few_labels: Whether most have none.
         views: True, False, or both where that is to be chosen: every arm looks through them.
     """
     auto = any(isinstance(one, str) and one == "auto" for one in (temperature, alpha))
@@ -77,7 +79,7 @@ def spaces(
         return None
     values: dict[str, tuple[Any, ...]] = {
         "temperature": _values(temperature, TEMPERATURES),
-        "alpha": _values(alpha, ALPHAS_UNLABELLED if unlabelled else ALPHAS),
+        "alpha": _values(alpha, ALPHAS_FEW_LABELS if few_labels else ALPHAS),
     }
     first = [
         {"temperature": t, "alpha": a}

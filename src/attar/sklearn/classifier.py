@@ -200,7 +200,7 @@ class DistilledClassifier(ClassifierMixin, Distilled):  # type: ignore[misc]  # 
         return RandomForestClassifier(n_estimators=200, random_state=seed)
 
     def _settle(self) -> None:
-        found = automatic(len(self.classes_), self.parameters, unlabelled=False)
+        found = automatic(len(self.classes_), self.parameters, few_labels=False)
         if self.student in TREES:
             self.temperature_ = at_most_one(self.temperature)[0]
         else:
