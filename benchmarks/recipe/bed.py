@@ -46,7 +46,6 @@ def _table(lesson: str, labels: int | None, student: str = "table_mlp", **given:
 
 DEVELOP = (
     Task("digits", 60, "mlp", 50),
-    Task("digits", None, "plain_convnet", 10),
     Task("mnist", None, "mlp", 10),
     Task("mnist", 600, "mlp", 50),
     _table("letter", None),

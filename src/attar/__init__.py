@@ -21,6 +21,7 @@ _LAZY = {
     "EnsembleTeacher": "attar.teachers",
     "Experiment": "attar.experiment",
     "Objective": "attar.losses",
+    "RECIPE": "attar.experiment",
     "Store": "attar.store",
     "TrainConfig": "attar.engine",
     "as_teacher": "attar.teachers",

@@ -7,10 +7,12 @@ from attar.experiment.labelling import label
 from attar.experiment.ladder import ladder
 from attar.experiment.ladder_result import Ladder, Rung
 from attar.experiment.progress import Progress
+from attar.experiment.recipe import RECIPE
 from attar.experiment.result import Experiment
 from attar.experiment.task_result import TaskExperiment
 
 __all__ = [
+    "RECIPE",
     "Experiment",
     "Ladder",
     "Progress",

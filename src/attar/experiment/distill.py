@@ -20,6 +20,7 @@ from attar.engine import TrainConfig
 from attar.engine.processes import Processes
 from attar.experiment import arms as arms_of
 from attar.experiment.arms import Run, Setting, SoftLoss, Trainer
+from attar.experiment.between import rows_between
 from attar.experiment.crossfit import Fit
 from attar.experiment.folder import claim, identity, settle
 from attar.experiment.foreseen import Foreseen
@@ -30,7 +31,13 @@ from attar.experiment.opening import measure, open_test, smallest_member
 from attar.experiment.progress import OnProgress, Progress, duration, quietly
 from attar.experiment.result import Experiment, Trial
 from attar.experiment.searching import ArmSpace, search_arm, spaces
-from attar.experiment.targets import left_out_of, may_have_seen, targets_of, teacher_of
+from attar.experiment.targets import (
+    answers_anything,
+    left_out_of,
+    may_have_seen,
+    targets_of,
+    teacher_of,
+)
 from attar.experiment.tracking import Tracking, check_trackers
 from attar.losses import kl
 from attar.teachers import StoredTeacher
@@ -112,7 +119,8 @@ def distill(
             rows are all found there) *are* the transfer set: the student hears the teacher about
             these alone, and no label where the pair has none. Other rows, ``(X, None)`` or
             data, are added to ``train`` for the soft loss alone. Whole classes may be missing:
-            see :func:`attar.evaluation.correct_bias`.
+            see :func:`attar.evaluation.correct_bias`. ``"auto"`` adds rows between the training
+            rows of a table, twice as many, where the teacher can be asked about them.
         classes: The names of the classes in label order, where the data does not tell.
         temperature: T above 0: a number, a list to choose from (each is trained to its end), or
             ``"auto"``; trees are built on the answers themselves, or on sharper ones: at most 1.
@@ -192,6 +200,11 @@ def distill(
         Hinton, Vinyals, Dean 2015, Distilling the Knowledge in a Neural Network.
     """
     check_task("distill", task)
+    if isinstance(transfer, str) and (student_size is not None or task != "multiclass"):
+        raise AttarError(
+            f"distill: transfer={transfer!r} is there for classes and a student of a given size. "
+            "Give the rows themselves, or none."
+        )
     if student_size is not None:
         # The ladder stands on this module.
         from attar.experiment.sizing import check_sizing, sized
@@ -273,15 +286,23 @@ def distill(
     processes = Processes(accelerator)
     tell = (progress or quietly) if processes.main else _silently
     numbers = seeds_of(seeds)
+    synthetic = isinstance(transfer, str)
+    if synthetic and transfer != "auto":
+        raise AttarError(
+            "The 'transfer' parameter of distill must be rows, a mask, 'auto' or None. Got "
+            f"{transfer!r} instead."
+        )
     splits = make_splits(
         train,
         validation,
         test,
-        transfer,
+        None if synthetic else transfer,
         groups=groups,
         classes=_names(classes),
         seed=split_seed,
     )
+    if synthetic and answers_anything(teacher):
+        splits = rows_between(splits, seed=split_seed)
     cut_here = test is None or validation is None
     if fit is not None and folds is None:
         raise AttarError("distill: fit= goes with folds=. Give folds=5, or leave it out.")

@@ -18,6 +18,7 @@ from attar.store import Store, label
 from attar.teachers import (
     CrossFitted,
     EnsembleTeacher,
+    GivenTeacher,
     StoredTeacher,
     as_teacher,
     cross_fit,
@@ -75,6 +76,17 @@ def left_out_of(teacher: Any) -> Tensor:
     parts = [left_out_of(member) for member in getattr(teacher, "members", ())]
     found: Tensor = torch.unique(torch.cat([torch.empty(0, dtype=torch.int64), *parts]))
     return found
+
+
+def answers_anything(teacher: Any) -> bool:
+    """Whether a teacher can be asked about rows that nobody has seen before.
+
+    >>> answers_anything([lambda batch: None, GivenTeacher([[0.1, 0.9]])])
+    False
+    """
+    if isinstance(teacher, list | tuple):
+        return all(answers_anything(member) for member in teacher)
+    return not isinstance(teacher, Store | StoredTeacher | GivenTeacher | str | Path)
 
 
 def may_have_seen(teacher: Any) -> bool:

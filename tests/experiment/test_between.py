@@ -1,0 +1,91 @@
+"""Rows between the training rows of a table: whose they are, and where there are none."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from sklearn.datasets import load_wine
+from sklearn.ensemble import RandomForestClassifier
+
+import attar
+from attar import AttarError
+from attar.columns import describe_columns, encode_columns
+from attar.data import ArrayData
+from attar.experiment.between import TIMES, rows_between
+from attar.experiment.inputs import Splits
+from attar.teachers import GivenTeacher
+from attar.types import UNLABELLED
+
+
+def splits_of(inputs: torch.Tensor, **given: object) -> Splits:
+    labels = torch.arange(len(inputs)) % 2
+    parts = torch.arange(len(inputs)).split(len(inputs) // 3)
+    made = [ArrayData(inputs[p], labels[p], rows=p, **given) for p in parts[:3]]  # type: ignore[arg-type]
+    return Splits(*made)
+
+
+def test_they_lie_between_training_rows_and_have_no_label() -> None:
+    inputs = torch.cat([torch.rand(30, 4), 5 + torch.rand(60, 4)])
+    before = splits_of(inputs)
+    after = rows_between(before, seed=3)
+    assert isinstance(after.train, ArrayData)
+    assert len(after.train) == (1 + TIMES) * 30
+    assert torch.equal(after.train.inputs[:30], inputs[:30])  # type: ignore[index]
+    made = after.train.take(torch.arange(30, len(after.train)))
+    assert (made.labels == UNLABELLED).all()
+    assert float(made.inputs.max()) <= 1.0  # type: ignore[union-attr]
+    assert int(made.rows.min()) == 90
+    assert torch.equal(rows_between(before, seed=3).train.inputs, after.train.inputs)  # type: ignore[attr-defined]
+    assert after.validation is before.validation
+
+
+def test_a_category_stays_one_and_a_gap_a_gap() -> None:
+    random = np.random.default_rng(0)
+    rows = {
+        "size": np.where(random.random(60) < 0.3, np.nan, random.random(60)),
+        "weight": random.random(60),
+        "place": random.choice(["a", "b", "c"], 60).astype(object),
+    }
+    columns = describe_columns(rows, lenient=True)
+    encoded = torch.from_numpy(encode_columns(rows, columns))
+    found = rows_between(splits_of(encoded, columns=columns)).train
+    inputs = found.inputs[20:]  # type: ignore[attr-defined]
+    assert set(inputs[:, 1].tolist()) == {0.0, 1.0}
+    assert (inputs[:, 3:].sum(dim=1) == 1).all()
+
+
+def test_no_row_to_judge_on_is_among_them() -> None:
+    same = torch.zeros(30, 2)  # whatever lies between these is one of these
+    assert len(rows_between(splits_of(same)).train) == 10
+
+
+@pytest.mark.parametrize("inputs", [torch.zeros(30, 1, 8, 8), torch.ones(30, 4).int()])
+def test_what_is_no_table_stays_as_it_is(inputs: torch.Tensor) -> None:
+    before = splits_of(inputs)
+    assert rows_between(before) is before
+
+
+def test_an_experiment_by_the_recipe() -> None:
+    X, y = load_wine(return_X_y=True)
+    given = {"parameters": 200, "steps": 40, "seeds": 2, "batch_size": 32, "latency_seconds": 0}
+    found = attar.distill(
+        RandomForestClassifier(20, random_state=0),
+        attar.students.mlp,
+        train=(X, y),
+        **given,
+        **attar.RECIPE,
+    )
+    assert found.facts["rows"]["unlabelled"] > found.facts["rows"]["labelled"]
+    assert "pseudo" in found.arms
+    # Nobody can ask answers that are there already about further rows.
+    said = GivenTeacher(np.eye(3)[y] + 0.01)
+    plain = attar.distill(said, attar.students.mlp, train=(X, y), **given, **attar.RECIPE)
+    assert plain.facts["rows"]["unlabelled"] == 0
+
+
+def test_another_word_is_refused() -> None:
+    with pytest.raises(AttarError, match=r"must be rows, a mask, 'auto' or None. Got 'munge'"):
+        attar.distill(None, None, train=None, transfer="munge")
+    with pytest.raises(AttarError, match="transfer='auto' is there for classes and a student"):
+        attar.distill(None, None, train=None, transfer="auto", student_size="auto")
