@@ -38,7 +38,7 @@ from attar.data import (
 )
 from attar.experiment import train_ensemble
 from attar.store import label
-from attar.students import plain_convnet
+from attar.students import mlp, plain_convnet
 from attar.teachers import (
     EnsembleTeacher,
     GivenTeacher,
@@ -93,17 +93,19 @@ def _digits(cache: Path) -> Lesson:
     pixels = torch.from_numpy(images).to(torch.uint8).reshape(-1, 1, 8, 8)
     data = ArrayData(pixels, torch.from_numpy(labels).long())
     train, validation, test = split(data, (0.5, 0.15, 0.35), seed=0)
-    return _of_images(cache / "digits", train, validation, test, 32, width=32, steps=600)
+    kind = {"family": plain_convnet, "width": 32, "steps": 600, "batch_size": 64}
+    return _of_images(cache / "digits", train, validation, test, 32, kind)
 
 
 def _mnist(cache: Path) -> Lesson:
     rows, test = mnist(cache.parents[1])
     train, validation = split(rows, (5 / 6, 1 / 6), seed=0)
-    return _of_images(cache / "mnist", train, validation, test, 6, width=16, steps=1500)
+    kind = {"family": mlp, "width": 500, "steps": 2500, "batch_size": 128}
+    return _of_images(cache / "mnist", train, validation, test, 6, kind)
 
 
 def _of_images(
-    folder: Path, train: Any, validation: Any, test: Any, count: int, *, width: int, steps: int
+    folder: Path, train: Any, validation: Any, test: Any, count: int, kind: dict[str, Any]
 ) -> Lesson:
     views = {
         "shift": Views([shift(1)], count),
@@ -111,13 +113,7 @@ def _of_images(
         "mixed": Views([mixup(1.0)], count),
     }
     teacher = train_ensemble(
-        train.with_views(views["shift"]),
-        plain_convnet,
-        width=width,
-        members=3,
-        steps=steps,
-        batch_size=64,
-        folder=folder / "teacher",
+        train.with_views(views["shift"]), members=3, folder=folder / "teacher", **kind
     )
     parameters = min(int(member.parameters or 0) for member in teacher.members)
     return Lesson(train, validation, test, teacher, parameters, folder, views)
