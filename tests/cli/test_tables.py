@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import io
 import json
+import subprocess
+import sys
 from contextlib import redirect_stderr, redirect_stdout
 
 import numpy as np
@@ -27,6 +29,8 @@ def attar(*words):
 
 def small_stack(task, *, seed=0):
     """In place of three hundred trees."""
+    if task == "multilabel":
+        return [ExtraTreesClassifier(5, random_state=seed)]
     if task == "regression":
         return [ExtraTreesRegressor(5, random_state=seed), DecisionTreeRegressor(random_state=seed)]
     return [ExtraTreesClassifier(5, random_state=seed), DecisionTreeClassifier(random_state=seed)]
@@ -97,7 +101,7 @@ def test_a_number_is_learnt_by_a_regression(table, stacked, tmp_path):
     )
     assert code == 0, err
     assert "R²" in out
-    assert "attar bundle" not in out
+    assert f"attar bundle {tmp_path}/run" in out
     result = json.loads((tmp_path / "run" / "result.json").read_text())
     assert (result["task"], result["classes"]) == ("regression", ["alcohol"])
     code, _, err = attar(
@@ -109,8 +113,60 @@ def test_a_number_is_learnt_by_a_regression(table, stacked, tmp_path):
     assert len(said) == 178
     assert 11 < np.mean(said) < 15
     code, _, err = attar("report", tmp_path / "run")
+    assert code == 0, err
+    page = (tmp_path / "run" / "report.html").read_text("utf-8")
+    assert "Where the errors are" in page
+    assert "Dark knowledge" not in page
+    code, out, err = attar("evaluate", tmp_path / "run", table / "wine.csv", "--json")
+    assert code == 0, err
+    truth = pd.read_csv(table / "wine.csv")["alcohol"]
+    assert json.loads(out)["mae"] == pytest.approx(np.abs(truth - said).mean(), rel=1e-4)
+    code, out, _ = attar("export", tmp_path / "run", "--out", tmp_path / "again.onnx")
+    assert code == 0
+    assert "its values differ" in out
+    code, _, err = attar("export", tmp_path / "run", "--to", "pt2", "--out", tmp_path / "x.pt2")
     assert code == 2
-    assert "summary.md" in err
+    assert "--to pt2 is there for classes alone" in err
+    rows = ("--validation", table / "wine.csv", "--label", "alcohol")
+    code, _, err = attar("quantize", tmp_path / "run", *rows, "--out", tmp_path / "small.onnx")
+    assert code == 2
+    assert "attar quantize is there for classes alone" in err
+
+
+def test_several_labels_a_row_from_columns_of_0_and_1(table, stacked, tmp_path):
+    frame = pd.read_csv(table / "wine.csv").drop(columns="cut")
+    frame["strong"] = (frame["alcohol"] > 13).astype(int)
+    frame["rich"] = (frame["proline"] > 700).astype(int)
+    frame.to_csv(tmp_path / "wine.csv", index=False)
+    given = ("distill", "--train", tmp_path / "wine.csv", "--task", "multilabel", *QUICK)
+    bundle = tmp_path / "wine.zip"
+    code, out, err = attar(
+        *(*given, "--label", "strong,rich", "--out", tmp_path / "run", "--bundle", bundle)
+    )
+    assert code == 0, err
+    assert "accuracy a label %" in out
+    code, out, err = attar("predict", bundle, tmp_path / "wine.csv")
+    assert code == 0, err
+    assert "strong" in out
+    rows = frame.drop(columns=["strong", "rich"]).head(3).to_dict("list")
+    asked = (
+        "import json, sys; from attar.export import runtime; "
+        f"said = runtime.load({str(bundle)!r}).predict({rows!r}); "
+        "print(said.shape, *({'torch', 'onnx', 'sklearn', 'pandas'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["(3,", "2)"]  # numpy and onnxruntime were enough
+    code, out, err = attar("evaluate", bundle, tmp_path / "wine.csv")
+    assert code == 0, err
+    assert "accuracy a label" in out
+    code, _, err = attar("evaluate", bundle, tmp_path / "wine.csv", "--label", "rich")
+    assert code == 2
+    assert "needs 2 columns of labels. Got 1" in err
+    code, _, err = attar("report", tmp_path / "run")
+    assert code == 0, err
+    code, _, err = attar(*given, "--label", "strong,colour", "--out", tmp_path / "x")
+    assert code == 2
+    assert "the columns 'strong', 'colour': for multilabel y must hold numbers" in err
 
 
 @pytest.mark.parametrize(

@@ -150,3 +150,16 @@ def test_columns_of_lists_and_times_are_refused_and_left_aside_where_not_asked_f
     with pytest.raises(AttarError, match=r"'bits' holds list"):
         table(path)
     assert table(path, columns=[{"name": "x", "kind": "number"}]).inputs.tolist() == [[1], [2]]
+
+
+def test_several_columns_are_learnt_of_other_tasks(tmp_path):
+    path = tmp_path / "songs.csv"
+    path.write_text("beats,calm,loud\n60,1,0\n140,0,1\n90,,0\n")
+    data = table(path, label=["calm", "loud"], task="multilabel")
+    assert data.classes == ("calm", "loud")
+    assert data.inputs.tolist() == [[60.0], [140.0], [90.0]]
+    assert data.labels.nan_to_num(nan=-1).tolist() == [[1, 0], [0, 1], [-1, 0]]
+    with pytest.raises(AttarError, match="no column 'sad'"):
+        table(path, label=["calm", "sad"], task="multilabel")
+    with pytest.raises(AttarError, match=r"one column names the class\. Got calm, loud"):
+        table(path, label=["calm", "loud"])

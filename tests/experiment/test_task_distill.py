@@ -16,9 +16,10 @@ from torch import nn
 
 import attar
 from attar import AttarError
-from attar.evaluation import ValueComparison
+from attar.evaluation import ValueComparison, value_scores
 from attar.experiment import TaskExperiment
-from attar.export import runtime
+from attar.experiment.task_scores import row_scores
+from attar.export import load_student, read_bundle, runtime
 from attar.losses import bounded_squared_error
 
 RANDOM = np.random.default_rng(0)
@@ -26,6 +27,7 @@ X = RANDOM.normal(size=(240, 4))
 CLEAN = 1000 + 50 * (np.sin(2 * X[:, 0]) + X[:, 1])
 Y = CLEAN + 60 * RANDOM.normal(size=240)
 QUICK = {"parameters": 400, "steps": 40, "batch_size": 64, "learning_rate": 0.02, "seeds": 2}
+QUICK["latency_seconds"] = 0
 
 
 def regression(teacher=None, **settings) -> TaskExperiment:
@@ -198,6 +200,14 @@ def test_several_labels_a_row(teacher, tmp_path):
     np.testing.assert_allclose(student.predict_proba(rows), logits.sigmoid(), atol=1e-6)
     np.testing.assert_array_equal(student.predict(rows), (logits > 0).numpy())
     assert "accuracy a label" in experiment.summary()
+    experiment.bundle(tmp_path / "bundle.zip")
+    bundle = read_bundle(tmp_path / "bundle.zip")
+    np.testing.assert_allclose(bundle.load().predict_proba(rows), logits.sigmoid(), atol=1e-6)
+    assert (
+        "of each of 3 labels how likely it applies: red, round, sour"
+        in bundle.files["README.md"].decode()
+    )
+    torch.testing.assert_close(load_student(tmp_path / "run")(torch.tensor(rows)), logits)
 
 
 @pytest.mark.parametrize(
@@ -219,9 +229,46 @@ def test_what_does_not_fit_is_said(settings, message):
         attar.distill(**given)
 
 
-def test_a_page_and_a_bundle_are_refused_in_words(tmp_path):
-    experiment = regression(steps=5)
-    with pytest.raises(AttarError, match=r"the page shows classes.*summary"):
-        experiment.report(tmp_path / "report.html")
-    with pytest.raises(AttarError, match="export"):
-        experiment.bundle(tmp_path / "bundle.zip")
+def test_a_regression_is_bundled_and_built_again_with_its_scale(tmp_path):
+    experiment = regression(out=tmp_path / "run", classes=["price"])
+    experiment.bundle(tmp_path / "bundle.zip")
+    bundle = read_bundle(tmp_path / "bundle.zip")
+    told = bundle.manifest
+    assert (told["task"], told["classes"]) == ("regression", ["price"])
+    assert told["scores"]["arms"]["hard"]["mean"]["r2"] == pytest.approx(
+        experiment.arms["hard"].mean("r2")
+    )
+    card = bundle.files["README.md"].decode()
+    assert "pipeline_tag: tabular-regression" in card
+    assert "| on the test rows | R² | MSE | MAE | seeds |" in card
+    assert "predict_proba" not in card
+    rows = X[:7].astype(np.float32)
+    said = experiment.student(torch.tensor(rows)).detach()
+    np.testing.assert_allclose(bundle.load().predict(rows), said[:, 0], rtol=1e-5)
+    for place in (tmp_path / "bundle.zip", tmp_path / "run"):
+        torch.testing.assert_close(load_student(place)(torch.tensor(rows)), said)
+
+
+def test_teacher_and_student_are_timed_where_the_teacher_can_be_asked(tmp_path):
+    experiment = regression(steps=5, latency_seconds=0.01, out=tmp_path / "run")
+    told = json.loads((tmp_path / "run" / "result.json").read_text())
+    assert {*told["latency"]} == {"student", "teacher"}
+    assert told["latency"]["student"]["64"]["p50_ms"] > 0
+    assert told["teacher_runtime"] == "as called"
+    assert "latency p50 ms" in experiment.table()
+    assert told["export"]["rows_checked"] == told["rows"]["labelled"]
+
+
+def test_what_is_drawn_of_a_row_adds_up_to_the_score():
+    answers, labels = torch.randn(2, 50, 1), torch.randn(50, 1)
+    scores = row_scores(answers, labels, task="regression")
+    for one, said in zip(scores, answers, strict=True):
+        assert float(one.mean()) == pytest.approx(value_scores(said, labels).r2)
+    levels = (0.1, 0.5)
+    own = torch.quantile(labels[:, 0], torch.tensor(levels)).expand(50, -1)
+    nothing = row_scores(own[None], labels, task="regression", levels=levels)
+    assert float(nothing.mean()) == pytest.approx(0, abs=1e-6)
+    gaps = labels.clone()
+    gaps[:10] = torch.nan
+    known = row_scores(answers, gaps, task="regression")[:, 10:]
+    assert torch.isfinite(known).all()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -202,3 +203,45 @@ def real(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Path]:
         out=folder,
     )
     return experiment, folder
+
+
+@pytest.fixture(scope="session")
+def tasks(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Any, Path]]:
+    """Small experiments that are not of classes, and their run folders."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(120, 4))
+    price = 50 * X[:, 0] + 20 * rng.normal(size=120)
+    tags = (X[:, :2] + 0.3 * rng.normal(size=(120, 2)) > 0).astype(int)
+    quick: dict[str, Any] = {"parameters": 100, "steps": 20, "seeds": 2, "learning_rate": 0.02}
+    levels = functools.partial(attar.losses.pinball, levels=[0.1, 0.5, 0.9])
+    given: dict[str, dict[str, Any]] = {
+        "values": {
+            "teacher": lambda rows: 50 * rows[:, 0],
+            "train": (X, price),
+            "task": "regression",
+            "classes": ["price"],
+            "latency_seconds": 0.01,
+        },
+        "labels": {
+            "teacher": lambda rows: 4.0 * rows[:, :2],
+            "train": (X, tags),
+            "task": "multilabel",
+            "classes": ["</script><b>red", "round"],
+            "alpha": [0.5, 0.9],
+            "latency_seconds": 0.01,
+        },
+        "quantiles": {
+            "teacher": lambda rows: 50 * rows[:, :1] + np.linspace(-25, 25, 5),
+            "train": (X, price),
+            "task": "regression",
+            "loss": levels,
+            "latency_seconds": 0,
+        },
+    }
+    found = {}
+    for name, one in given.items():
+        folder = tmp_path_factory.mktemp("tasks") / name
+        teacher = one.pop("teacher")
+        made = attar.distill(teacher, attar.students.mlp, out=folder, **quick, **one)
+        found[name] = (made, folder)
+    return found

@@ -195,6 +195,23 @@ def slide(page: Page, temperature: int) -> None:
     probe(page, "slide", temperature)
 
 
+def test_pages_without_classes_are_drawn_and_fit(tasks, opened, tmp_path):
+    for name, (_, folder) in tasks.items():
+        file = write_page(folder, tmp_path / f"{name}.html")
+        for width in WIDTHS:
+            seen = opened(file, width=width)
+            assert probe(seen.page, "overflow") == [], (name, width)
+            assert probe(seen.page, "collisions") == [], (name, width)
+        told = probe(seen.page, "figures")
+        assert len(told) >= {"values": 5, "labels": 6, "quantiles": 3}[name]
+        for figure in told:
+            assert figure["drawn"] == "yes", figure
+            assert figure["children"] > 0, figure
+            assert len(figure["words"]) > 20, figure
+        assert seen.said == []
+        assert Axe().run(seen.page).response["violations"] == []
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_the_slider_shows_what_numpy_computes_from_the_store(files, opened, name):
     folder, seen = files.folders[name], opened(files.pages[name])

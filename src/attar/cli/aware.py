@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from attar.checks import AttarError, need
 from attar.cli.files import onnx_of
 from attar.cli.inputs import Reading, RunFiles, data_form, views_of
-from attar.cli.teachers import TeacherWord, as_one, recipe_of
+from attar.cli.teachers import TeacherWord, as_one, check_of_classes, recipe_of
 from attar.cli.words import load_object
 
 if TYPE_CHECKING:
@@ -66,6 +66,7 @@ def train_with_rounding(
         AttarError: If it has no weights, there is nobody to learn from, or the cost is too high.
     """
     own = TeacherWord(model, "onnx", onnx_of(model))
+    check_of_classes("attar quantize", [own])
     if own.path.suffix.lower() == ".onnx" and own.path == Path(model):
         raise AttarError(
             f"--aware trains the student, and an .onnx file alone cannot be trained. Name its run "

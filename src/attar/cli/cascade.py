@@ -12,7 +12,7 @@ from attar.checks import AttarError, need
 from attar.cli.files import onnx_of
 from attar.cli.inputs import data_form
 from attar.cli.options import Label, Labels, Size
-from attar.cli.teachers import TeacherWord, recipe_of
+from attar.cli.teachers import TeacherWord, check_of_classes, recipe_of
 
 
 def cascade(
@@ -43,6 +43,7 @@ def cascade(
     if keep is None and teacher_share is None:
         raise AttarError("attar cascade: name a goal, --keep 0.995 or --teacher-share 0.05.")
     words = [TeacherWord(word, "onnx", onnx_of(word)) for word in (student, teacher)]
+    check_of_classes("attar cascade", words)
     data_form(validation, "the data")
     need("torch", extra="train", purpose="attar cascade")
     import attar

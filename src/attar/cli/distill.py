@@ -51,8 +51,8 @@ from attar.cli.words import check_student, is_family, not_both, student_named, t
 _SHRINK = 10.0
 #: The size of a student whose teacher is a stack of trees.
 _PARAMETERS = 20_000
-#: Of one class a row, or of numbers.
-Task = Literal["multiclass", "regression"]
+#: Of one class a row, of several labels, or of numbers.
+Task = Literal["multiclass", "multilabel", "regression"]
 
 
 def distill(
@@ -69,7 +69,11 @@ def distill(
     track: Track = None,
     task: Annotated[
         Task,
-        typer.Option(help="What --label names: a class, or a number.", rich_help_panel=DATA),
+        typer.Option(
+            help="What --label names: a class, columns of 0 and 1 (multilabel), or numbers "
+            "(regression).",
+            rich_help_panel=DATA,
+        ),
     ] = "multiclass",
     teacher: Teachers = None,
     trust: Trust = None,
@@ -119,8 +123,8 @@ def distill(
 ) -> None:
     """Distil a teacher into a small student, and find out whether the teacher helped.
 
-    Without --teacher, Attar trains a big ensemble of networks first (of a regression, a stack
-    of trees).
+    Without --teacher, Attar trains a big ensemble of networks first (of a regression and of
+    several labels a row, a stack of trees).
     """
     from attar.cli import show
 
@@ -129,7 +133,7 @@ def distill(
     check_free(out, resume=resume)
     check_bundle(bundle)
     seen = views_of(shift, views)
-    named = list(teacher or (["boosted-stack"] if task == "regression" else []))
+    named = list(teacher or (["boosted-stack"] if task != "multiclass" else []))
     words = [TeacherWord.of(word) for word in named]
     if student is not None:
         check_student(student)

@@ -81,9 +81,11 @@ def export(
             _serve(written.path, out, to, name, storage)
     else:
         written = found.write(to, out)
+    values = found.task == "regression"
     page.print(
-        f"{out}: {written.bytes:,} bytes. On {written.rows_checked:,} real rows its probabilities "
-        f"differ from the student's by at most {written.max_probability_difference:.1e}.",
+        f"{out}: {written.bytes:,} bytes. On {written.rows_checked:,} real rows its "
+        f"{'values' if values else 'probabilities'} differ from the student's by at most "
+        f"{written.max_probability_difference:.1e}{' of their deviation' if values else ''}.",
         soft_wrap=True,
     )
 
@@ -104,12 +106,18 @@ class _Student:
     metadata: Mapping[str, Any] | None = None
     columns: Any = None
     temperature: float = 1.0
+    task: str = "multiclass"
 
     def write(self, to: str, out: Path) -> Any:
         """As ONNX or as a program of torch.export, with its proof."""
         from attar.export import to_onnx, to_pt2
 
         if to == "pt2":
+            if self.task != "multiclass":
+                raise AttarError(
+                    f"--to pt2 is there for classes alone, and this is a {self.task} student. "
+                    "Write it as onnx, or as safetensors."
+                )
             return to_pt2(
                 self.model,
                 out,
@@ -126,6 +134,7 @@ class _Student:
             metadata=self.metadata,
             columns=self.columns,
             temperature=self.temperature,
+            task=self.task,
         )
 
     def save(self, out: Path) -> None:
@@ -192,6 +201,7 @@ def _from_run(run: Path, weights: Path, example: Path, *, calibrate: bool) -> _S
         _metadata(result),
         result.get("columns") or _columns_of(run),
         temperature_of(run, result) if calibrate else _temperature_inside(result),
+        result.get("task", "multiclass"),
     )
 
 
@@ -209,6 +219,10 @@ def temperature_of(run: Path, result: Mapping[str, Any]) -> float:
     from attar.cli import show
     from attar.export.about import calibration_of
 
+    if result.get("task", "multiclass") != "multiclass":
+        raise AttarError(
+            f"--calibrate is there for classes alone. {run} is one of the task {result['task']}."
+        )
     found = calibration_of(result)
     if found is None:
         raise AttarError(
@@ -233,6 +247,8 @@ def _metadata(result: Mapping[str, Any]) -> dict[str, Any]:
     from attar.export.about import chosen_run
 
     scores = (chosen_run(result) or {})["test"]
+    if result.get("task", "multiclass") != "multiclass":
+        return {"verdict": result["verdict"], "teacher": result["teacher"]["name"], **scores}
     return {
         "verdict": result["verdict"],
         "accuracy": scores["accuracy"],

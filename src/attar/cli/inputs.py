@@ -54,11 +54,13 @@ class Reading:
     """How files are read; what the training data decides holds for all others.
 
     Attributes:
-        label: The column of a table that names the class.
+        label: The column of a table that names the class; of another task the columns that are
+            learnt, with commas between.
         size: The side, or height and width, to which images of a folder are brought.
         classes: The names of the classes in their order.
         columns: The recipe of a table's columns.
-        task: What the labels are: ``"multiclass"``, or ``"regression"`` for numbers.
+        task: What the labels are: ``"multiclass"``, ``"multilabel"``, or ``"regression"`` for
+            numbers.
     """
 
     label: str | None = None
@@ -86,8 +88,11 @@ class Reading:
         if form == "images":
             return data.images(word, size=self.size, classes=self.classes)
         if form == "table":
+            label: str | list[str] | None = self.label
+            if self.label is not None and self.task != "multiclass":
+                label = [name.strip() for name in self.label.split(",")]
             return data.table(
-                word, label=self.label, classes=self.classes, columns=self.columns, task=self.task
+                word, label=label, classes=self.classes, columns=self.columns, task=self.task
             )
         if form == "idx":
             return data.idx(word, labels or _labels_beside(word), classes=self.classes)

@@ -19,7 +19,11 @@ DataWord = Annotated[
 ]
 Label = Annotated[
     str | None,
-    typer.Option(help="The column of a table that is to be predicted.", rich_help_panel=DATA),
+    typer.Option(
+        help="The column of a table that is to be predicted; of several labels or values their "
+        "columns, with commas between.",
+        rich_help_panel=DATA,
+    ),
 ]
 Labels = Annotated[
     str | None,

@@ -23,7 +23,7 @@ from attar.cli.options import (
     Trust,
     ViewCount,
 )
-from attar.cli.teachers import TeacherWord, recipe_of
+from attar.cli.teachers import TeacherWord, check_of_classes, recipe_of
 
 if TYPE_CHECKING:
     from attar.export import Quantized
@@ -174,6 +174,7 @@ def _after(
 ) -> Quantized:
     """Without training."""
     own = TeacherWord(model, "onnx", onnx_of(model))
+    check_of_classes("attar quantize", [own])
     if files.validation is None:
         raise AttarError("attar quantize needs --validation, labelled rows that hold the bound.")
     parts = {"validation": files.validation, "train": files.train, "test": files.test}

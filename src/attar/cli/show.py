@@ -190,8 +190,7 @@ def show_experiment(experiment: Experiment, folder: Path, *, demo: bool = False)
             page.print(line, soft_wrap=True)
     page.print()
     named = experiment.columns is not None  # then a table with the same columns can be asked
-    classes = getattr(experiment, "task", "multiclass") == "multiclass"
-    for line in next_steps(folder, rows="your.csv" if named else None, classes=classes):
+    for line in next_steps(folder, rows="your.csv" if named else None):
         page.print(line, soft_wrap=True)
     if demo:
         page.print(
@@ -267,19 +266,16 @@ def columns_in_words(columns: Sequence[Mapping[str, Any]] | None, *, most: int =
     return [*lines[:most], f"  and {rest} more columns"] if rest > 0 else lines
 
 
-def next_steps(folder: Path, *, rows: str | None = None, classes: bool = True) -> list[str]:
+def next_steps(folder: Path, *, rows: str | None = None) -> list[str]:
     """What to do with a finished run folder.
 
     Args:
         folder: A run folder.
         rows: A file that ``attar predict`` is shown with; the run's own example rows by default.
-        classes: Whether the student gives classes: only those have a page and a bundle.
     """
     named = folder.as_posix()
     lines = ["What to do next", f"  The whole result   {named}/summary.md and result.json"]
-    if not classes:
-        pass
-    elif (folder / "report.html").exists():
+    if (folder / "report.html").exists():
         lines.append(f"  A page to look at  {named}/report.html (open it in a browser)")
     else:
         lines.append(f"  A page to look at  attar report {named}")
@@ -289,7 +285,7 @@ def next_steps(folder: Path, *, rows: str | None = None, classes: bool = True) -
     return [
         *lines,
         f"  The student        {named}/student.onnx and student.safetensors",
-        *([f"  All of it to ship  attar bundle {named} --out student.zip"] if classes else []),
+        f"  All of it to ship  attar bundle {named} --out student.zip",
         f"  From the shell     attar predict {named} {rows or example}",
         "  From Python, with numpy and onnxruntime alone:",
         "    import numpy as np",

@@ -146,6 +146,32 @@ def _told_by(word: TeacherWord) -> Reading | None:
     return Reading(classes=student.classes, columns=student.columns)
 
 
+def student_of_a_task(word: TeacherWord) -> Any:
+    """The student in a file of values, or of several labels a row; None of any other model."""
+    from attar.export import runtime
+
+    try:
+        student = runtime.load(word.path)
+    except AttarError:  # a model with other outputs, which OnnxTeacher may know
+        return None
+    return None if student.task == "multiclass" else student
+
+
+def check_of_classes(command: str, words: Sequence[TeacherWord]) -> None:
+    """Raise where a command that is there for classes is given a student of another task.
+
+    Raises:
+        AttarError: With the file and its task.
+    """
+    for word in words:
+        student = student_of_a_task(word)
+        if student is not None:
+            raise AttarError(
+                f"{command} is there for classes alone. {word.word} is a student of the task "
+                f"{student.task}."
+            )
+
+
 def check_teacher(word: TeacherWord, loaded: Any, data: Data) -> None:
     """Raise where a teacher's own record says that it is not about this data.
 

@@ -19,7 +19,7 @@ from attar.data.labels import encode_labels
 def table(
     path: str | Path,
     *,
-    label: str | None = None,
+    label: str | Sequence[str] | None = None,
     classes: Sequence[str] | None = None,
     columns: Sequence[Mapping[str, Any]] | None = None,
     first_row: int = 0,
@@ -34,13 +34,14 @@ def table(
         path: The file; a CSV file has the names of its columns in the first line, commas
             between the values, and is in UTF-8.
         label: The column that names the class; where it is empty the row is unlabelled. None
-            where there is none.
+            where there is none. Of the other tasks it may be several columns.
         classes: The names of the classes; the different labels, sorted, if not given.
         columns: ``data.columns`` of the training data, for every set after it: the file is then
             encoded in the same way, and columns beyond those are left aside.
         first_row: The number of the first row. Sets that meet in one run need different numbers.
-        task: What the label is: ``"multiclass"``, or ``"regression"``, where it is a number; such
-            a label has the shape ``[N, 1]``, with NaN where it is empty.
+        task: What the label is: ``"multiclass"``; ``"regression"``, where it is a number; or
+            ``"multilabel"``, where each column is 0 or 1. Such labels have the shape ``[N, L]``,
+            a column of the file each, with NaN where it is empty.
 
     Returns:
         Data of shape ``[N, D]``, float32.
@@ -65,24 +66,29 @@ def table(
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise AttarError(f"table: {path} has more than one column of the name {twice[0]!r}.")
-    if label is not None and label not in names:
-        raise AttarError(f"table: {path} has no column {label!r}. It has {', '.join(names)}.")
+    learnt = [label] if isinstance(label, str) else list(label or ())
+    for one in learnt:
+        if one not in names:
+            raise AttarError(f"table: {path} has no column {one!r}. It has {', '.join(names)}.")
+    if task == "multiclass" and len(learnt) > 1:
+        raise AttarError(f"table: one column names the class. Got {', '.join(learnt)}.")
     if read.num_rows == 0:
         raise AttarError(f"table: {path} has no rows.")
     wanted = names if columns is None else [c["name"] for c in columns if c["name"] in names]
-    rows = {name: _values(path, name, read[name]) for name in wanted if name != label}
+    rows = {name: _values(path, name, read[name]) for name in wanted if name not in learnt}
     if columns is None:
         columns = describe_columns(rows)
     inputs = torch.from_numpy(encode_columns(rows, columns))
     numbers = numbered("table", first_row, len(inputs))
-    if label is None:
+    if not learnt:
         return ArrayData(inputs, rows=numbers, classes=classes, columns=columns)
     if task == "multiclass":
-        labels, known = _labels(path, label, read[label], classes)
+        labels, known = _labels(path, learnt[0], read[learnt[0]], classes)
     else:
-        owner = f"table: {path}: the column {label!r}"
-        values = [[value] for value in read[label].to_pylist()]
-        labels, known = label_columns(owner, values, task=task, names=[label])
+        columns_of = "the columns" if len(learnt) > 1 else "the column"
+        owner = f"table: {path}: {columns_of} {', '.join(map(repr, learnt))}"
+        values = list(zip(*[read[one].to_pylist() for one in learnt], strict=True))
+        labels, known = label_columns(owner, values, task=task, names=learnt)
     return ArrayData(inputs, labels, rows=numbers, classes=known, columns=columns)
 
 

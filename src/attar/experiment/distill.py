@@ -277,6 +277,7 @@ def distill(
             folds=folds,
             smoothing=smoothing,
             evaluations=evaluations,
+            latency_seconds=latency_seconds,
             split_seed=split_seed,
             out=out,
             resume=resume,

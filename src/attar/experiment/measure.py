@@ -6,6 +6,7 @@ import contextlib
 import copy
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from attar.checks import AttarError
-from attar.data import Batches
+from attar.data import ArrayData, Batches
 from attar.engine import Distiller, train
 from attar.evaluation import Latency, latencies
 from attar.experiment.arms import Setting, Trainer
@@ -124,6 +125,27 @@ def time_both(student_onnx: Path, teacher: Any, data: Data, *, seconds: float = 
         if f"member {first}" in timed
     }
     return Timing(timed["student"], timed.get("teacher"), runtime, members)
+
+
+def time_values(
+    student_onnx: Path, ask: Callable[[Data], Any] | None, data: Data, *, seconds: float = 0.5
+) -> dict[str, Latency]:
+    """Of a regression or several labels a row: student and teacher at batch 1 and 64, in turn.
+
+    Args:
+        student_onnx: The exported student, run on one thread.
+        ask: The teacher, as it is called; None where there is none to ask.
+        data: Rows to ask about.
+        seconds: For about this long at each batch size.
+    """
+    student = load(student_onnx, threads=1)
+    answer = student.values if student.task == "regression" else student.predict_proba
+    inputs = {size: data.batch(torch.arange(size) % len(data)).inputs for size in (1, 64)}
+    rows = {size: ArrayData(value) for size, value in inputs.items()}
+    calls: dict[str, Any] = {"student": lambda part: answer(part.inputs.numpy())}
+    if ask is not None:
+        calls["teacher"] = ask
+    return latencies(calls, rows, seconds=seconds)
 
 
 def _exported(teacher: Any, data: Data, path: Path) -> Any:

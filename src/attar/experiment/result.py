@@ -211,7 +211,7 @@ class Experiment:
             ],
             "columns": self.columns,
             "latency": {name: value.to_dict() for name, value in self.latency.items()},
-            "export": None if self.exported is None else _export(self.exported),
+            "export": None if self.exported is None else export_dict(self.exported),
             "warnings": self.warnings,
             **{name: value for name, value in self.facts.items() if name != "recipe"},
         }
@@ -275,7 +275,7 @@ class Experiment:
             self._save_weights(kept)
             return write_bundle(
                 path,
-                {"student": ModelFile(export.path, parity=_export(export))},
+                {"student": ModelFile(export.path, parity=export_dict(export))},
                 result=self.to_dict(),
                 weights=kept.read_bytes() if weights else None,
             )
@@ -356,7 +356,8 @@ def setting_dict(setting: Setting) -> dict[str, Any]:
     return {name: value for name, value in values.items() if value is not None}
 
 
-def _export(export: Export) -> dict[str, Any]:
+def export_dict(export: Export) -> dict[str, Any]:
+    """What an export was proven to be, JSON-ready."""
     return {**asdict(export), "path": export.path.name}
 
 

@@ -29,16 +29,16 @@ from attar.experiment.distill import (
 )
 from attar.experiment.folder import identity, settle
 from attar.experiment.inputs import Splits, make_splits, plan_student, size_of
+from attar.experiment.measure import time_values
 from attar.experiment.opening import facts_of, sizes_of
 from attar.experiment.progress import OnProgress, Progress, quietly
 from attar.experiment.result import ArmResult, Trial, example_tensor
 from attar.experiment.task_result import TaskExperiment
-from attar.experiment.task_teachers import Answered, ask_all, may_have_seen
+from attar.experiment.task_teachers import Answered, Asked, ask_all, may_have_seen
 from attar.experiment.tasks import (
     LOSSES,
     Scale,
     TaskTrainer,
-    Unscaled,
     comparison_of,
     judged,
     known_labels,
@@ -46,6 +46,7 @@ from attar.experiment.tasks import (
     scores_of,
 )
 from attar.losses import kl
+from attar.students import Unscaled
 
 
 def distill_task(
@@ -72,6 +73,7 @@ def distill_task(
     folds: int | None,
     smoothing: Sequence[float] | None,
     evaluations: int,
+    latency_seconds: float,
     split_seed: int,
     out: str | Path | None,
     resume: bool,
@@ -89,6 +91,7 @@ def distill_task(
     )
     total = steps_of(steps, epochs, len(splits.train), batch_size)
     check_number("distill", "evaluations", evaluations, low=1, whole=True)
+    check_number("distill", "latency_seconds", latency_seconds, low=0)
     config = configured(
         total, evaluations, learning_rate, weight_decay=weight_decay, any_threads=any_threads
     )
@@ -143,6 +146,8 @@ def distill_task(
         experiment = _open_test(trainer, chosen, trials, asked, scale, tell, seeds=numbers)
         if cut_here and (folds is None or may_have_seen(teacher)):
             experiment.warnings.append(READY_MADE)
+        if latency_seconds > 0:
+            _measure(experiment, asked.ask, folder, tell, seconds=latency_seconds)
         if out is not None:
             experiment.save(folder)
     return experiment
@@ -208,10 +213,11 @@ def _open_test(
     )
     manifest = SimpleNamespace(manifest=asked.manifest)
     facts = facts_of(trainer, {"train": manifest}, sizes, seeds)
-    recipe = facts["recipe"]
     in_unit = (lambda values: values) if scale is None else scale.back
     return TaskExperiment(
-        student=best.model if scale is None else Unscaled(best.model, scale).eval(),
+        student=best.model
+        if scale is None
+        else Unscaled(best.model, scale.middle, scale.spread).eval(),
         student_seed=best.seed,
         student_name=trainer.plan.name,
         teacher=cast(Any, scores_of(said, labels, scale, levels, teacher=None)),
@@ -220,20 +226,33 @@ def _open_test(
         comparison=cast(Any, comparison),
         trials=trials,
         test=_in_unit(splits.test, scale),
-        # A family's weights alone are not this student: there is a scale behind them.
-        facts={
-            **facts,
-            "recipe": {},
-            "family": recipe.get("family"),
-            "loss": _name(trainer.loss),
-            "levels": levels,
-        },
+        facts={**facts, "loss": _name(trainer.loss), "levels": levels},
         latency={},
         example=example,
         columns=getattr(splits.train, "columns", None),
         teacher_logits=in_unit(said).float(),
         task=task,
     )
+
+
+def _measure(
+    experiment: TaskExperiment, ask: Asked | None, folder: Path, tell: OnProgress, *, seconds: float
+) -> None:
+    """Time teacher and student, where the student takes one tensor."""
+    if experiment.example is None:
+        return
+    tell(Progress("measure", "Timing teacher and student at batch 1 and 64"))
+    path = folder / ".student-to-time.onnx"
+    try:
+        experiment.export(path)
+        timed = time_values(path, ask, experiment.test, seconds=seconds)
+    except AttarError as error:
+        experiment.warnings.append(f"the student was not timed: {error}")
+        return
+    finally:
+        path.unlink(missing_ok=True)
+    experiment.latency.update(timed)
+    experiment.facts["teacher_runtime"] = None if ask is None else "as called"
 
 
 def _told(asked: Answered, name: str, levels: tuple[float, ...] | None) -> Tensor:

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
 
 from attar.checks import AttarError
-from attar.evaluation import Interval
+from attar.evaluation import Interval, Latency
 from attar.experiment.keep import curves
-from attar.experiment.result import ArmResult, Experiment, setting_dict
+from attar.experiment.result import ArmResult, Experiment, export_dict, setting_dict
 from attar.experiment.summary import ARM_NAMES, markdown
+from attar.experiment.task_scores import row_scores, score_interval
 from attar.export import Export, to_onnx
 
 #: By task: the heads of the table, the scores below them, and how each is written.
@@ -42,6 +47,7 @@ class TaskExperiment(Experiment):
     quantiles: the teacher gives its own at evenly spread levels, scores are
     :class:`~attar.evaluation.QuantileScores`, and errors in the verdict are pinball losses.
     ``arms[name].logits`` are values in the unit of the labels, or log-odds, ``[S, N, D]``.
+    :meth:`report` and :meth:`bundle` do what they do for classes.
 
     Attributes:
         task: ``"regression"`` or ``"multilabel"``.
@@ -80,15 +86,17 @@ class TaskExperiment(Experiment):
     def rows(self) -> tuple[list[str], list[list[str]]]:
         """The head and the cells of :meth:`table`."""
         columns, sizes = _COLUMNS["quantiles" if self.levels else self.task], self.facts["sizes"]
-        head = ["", *[name for name, *_ in columns], "parameters"]
+        head = ["", *[name for name, *_ in columns], "parameters", "latency p50 ms"]
         teacher = [
             _number(getattr(self.teacher, score), scale, form) for _, score, scale, form in columns
         ]
-        lines = [[f"teacher: {self.teacher_name}", *teacher, _count(sizes["teacher_parameters"])]]
+        size = _count(sizes["teacher_parameters"])
+        times = {name: _milliseconds(self.latency.get(name)) for name in ("teacher", "student")}
+        lines = [[f"teacher: {self.teacher_name}", *teacher, size, times["teacher"]]]
         for name, arm in self.arms.items():
             found = [_mean(arm, score, scale, form) for _, score, scale, form in columns]
             size = _count(sizes["student_parameters"])
-            lines.append([f"student: {ARM_NAMES[name]}", *found, size])
+            lines.append([f"student: {ARM_NAMES[name]}", *found, size, times["student"]])
         return head, lines
 
     def table(self) -> str:
@@ -143,21 +151,34 @@ class TaskExperiment(Experiment):
             "verdict": self.verdict,
             "sentence": self.comparison.reason,
             "comparison": self.comparison.to_dict(),
-            "teacher": {"name": self.teacher_name, "scores": self.teacher.to_dict()},
-            "student": {"name": self.student_name, "seed": self.student_seed},
+            "teacher": {
+                "name": self.teacher_name,
+                "scores": self.teacher.to_dict(),
+                "score_interval": None
+                if self.teacher_logits is None
+                else score_interval(self._row_scores(self.teacher_logits[None])),
+            },
+            "student": {
+                "name": self.student_name,
+                "seed": self.student_seed,
+                **self.facts["recipe"],
+            },
             "arms": {
                 name: {
                     "setting": setting_dict(arm.setting),
+                    "score_interval": score_interval(rows),
                     "runs": [
                         {
                             "seed": run.seed,
                             "validation": dict(run.validation),
                             "test": scores.to_dict(),
+                            "score": float(one.mean()),
                         }
-                        for run, scores in zip(arm.runs, arm.scores, strict=True)
+                        for run, scores, one in zip(arm.runs, arm.scores, rows, strict=True)
                     ],
                 }
                 for name, arm in self.arms.items()
+                for rows in [self._row_scores(arm.logits)]
             },
             "trials": [
                 {
@@ -169,6 +190,8 @@ class TaskExperiment(Experiment):
                 for trial in self.trials
             ],
             "columns": self.columns,
+            "latency": {name: value.to_dict() for name, value in self.latency.items()},
+            "export": None if self.exported is None else export_dict(self.exported),
             "warnings": self.warnings,
             **facts,
         }
@@ -208,29 +231,11 @@ class TaskExperiment(Experiment):
         found: dict[str, Any] = {f"answers/{name}.npy": x.numpy() for name, x in arrays.items()}
         return {**found, "curves.json": curves(self), "result.json": self.to_dict()}
 
-    def report(self, path: str | Path = "report.html") -> NoReturn:
-        """Not there: the page shows classes.
-
-        Raises:
-            AttarError: Always; :meth:`summary` says all in words.
-        """
-        raise AttarError(
-            f"Experiment.report: the page shows classes, and this is a {self.task} experiment. "
-            "Use experiment.summary(), or summary.md in the run folder."
-        )
-
-    def bundle(
-        self, path: str | Path, *, weights: bool = True, calibrate: bool | None = None
-    ) -> NoReturn:
-        """Not there: a bundle describes a student of classes.
-
-        Raises:
-            AttarError: Always; :meth:`export` writes the student as one file.
-        """
-        raise AttarError(
-            f"Experiment.bundle: a bundle holds a student of classes, and this is a {self.task} "
-            "student. Use experiment.export('student.onnx'): the file knows its columns."
-        )
+    def _row_scores(self, answers: Tensor) -> NDArray[np.float64]:
+        """``[S, N]`` the part of each row in the score that the page draws."""
+        assert self.test.labels is not None
+        found = row_scores(answers, self.test.labels, task=self.task, levels=self.levels)
+        return found.numpy()
 
 
 def _mean(arm: ArmResult, score: str, scale: float, form: str) -> str:
@@ -247,6 +252,10 @@ def _number(value: float | None, scale: float, form: str) -> str:
 
 def _count(value: int | None) -> str:
     return "" if value is None else f"{value:,}"
+
+
+def _milliseconds(latency: Latency | None) -> str:
+    return "" if latency is None else f"{latency.batches[1].p50_ms:.3f}"
 
 
 def _points(interval: Interval, unit: str) -> str:

@@ -34,6 +34,7 @@ class _Member:
     parameters: int | None
     bytes: int | None
     answers: dict[str, Tensor]
+    ask: Asked | None
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,7 @@ class Answered:
         answers: Of ``train``, ``validation`` and ``test``: values, or log-odds ``[N, D]``.
         rows: The row numbers of these answers.
         teacher: The same answers, by row number.
+        ask: The teacher itself, for whoever wants to time it; None where its answers were given.
     """
 
     name: str
@@ -55,6 +57,7 @@ class Answered:
     answers: dict[str, Tensor]
     rows: Tensor
     teacher: GivenTeacher
+    ask: Asked | None
 
     @property
     def fingerprint(self) -> str:
@@ -121,7 +124,15 @@ def ask_all(
         answers,
         numbers,
         _given(answers, numbers, name=name),
+        _together([one.ask for one in found if one.ask is not None], len(found), task),
     )
+
+
+def _together(asked: list[Asked], members: int, task: str) -> Asked | None:
+    """All members as one; None where one of them cannot be asked."""
+    if len(asked) < members:
+        return None
+    return lambda data: _mean([ask(data) for ask in asked], task)
 
 
 def _given(answers: dict[str, Tensor], rows: Tensor, *, name: str) -> GivenTeacher:
@@ -143,7 +154,8 @@ def _ask_one(
         answers[name] = asked(part).double()
     called = getattr(teacher, "name", None) or getattr(teacher, "__name__", None)
     name = str(called or type(teacher).__name__)
-    return _Member(name, _parameters(teacher), getattr(teacher, "bytes", None), answers)
+    again = None if isinstance(teacher, GivenTeacher) or hasattr(teacher, "store") else asked
+    return _Member(name, _parameters(teacher), getattr(teacher, "bytes", None), answers, again)
 
 
 def _exported(path: Path, task: str) -> Any:
@@ -215,7 +227,8 @@ def _cross_fitted(
             answers["train"][known[held]] = _said(clone, inputs[known[held]], task)
     steps = getattr(estimator, "steps", None)
     name = type(steps[-1][1] if steps else estimator).__name__
-    return _Member(name if folds is None else f"cross-fitted {name}", None, _size(full), answers)
+    called = name if folds is None else f"cross-fitted {name}"
+    return _Member(called, None, _size(full), answers, lambda data: _said(full, _rows(data), task))
 
 
 def may_have_seen(teacher: Any) -> bool:

@@ -112,29 +112,6 @@ class Scale:
         return values.double() * self.spread + self.middle
 
 
-class Unscaled(nn.Module):
-    """A student that learned scaled values, and gives them in the unit of the labels.
-
-    Args:
-        model: Gives ``[N, D]``.
-        scale: That it learned in.
-    """
-
-    middle: Tensor
-    spread: Tensor
-
-    def __init__(self, model: nn.Module, scale: Scale) -> None:
-        super().__init__()
-        self.model = model
-        self.register_buffer("middle", scale.middle.float())
-        self.register_buffer("spread", scale.spread.float())
-
-    def forward(self, inputs: Tensor) -> Tensor:
-        """``[N, D]`` values."""
-        values: Tensor = self.model(inputs) * self.spread + self.middle
-        return values
-
-
 @dataclass
 class TaskTrainer(Trainer):
     """The trainer of students of a regression (on scaled labels), or of several labels a row."""

@@ -17,7 +17,14 @@ if TYPE_CHECKING:
     from attar.export.runtime import Student
 
 #: Scores of an arm that are told as mean and standard deviation over its seeds.
-SCORES = ("accuracy", "nll", "brier", "ece", "worst_class_accuracy", "errors", "agreement")
+SCORES = {
+    "multiclass": (
+        *("accuracy", "nll", "brier", "ece"),
+        *("worst_class_accuracy", "errors", "agreement"),
+    ),
+    "multilabel": ("accuracy", "exact", "nll", "macro_auc", "agreement"),
+    "regression": ("mse", "mae", "r2", "mse_to_teacher", "pinball", "coverage_error"),
+}
 
 
 def about(
@@ -40,7 +47,7 @@ def about(
     versions = told.get("versions", {})
     return {
         "name": name or made.get("name") or "student",
-        "task": told.get("task", "multiclass"),
+        "task": told.get("task", student.task),
         "created": told.get("finished"),
         "input": {
             **inputs[0],
@@ -116,9 +123,10 @@ def code_fingerprint() -> str:
 
 def _scores(result: Mapping[str, Any]) -> dict[str, Any]:
     arms = {}
+    names = SCORES[result.get("task", "multiclass")]
     for arm, told in result["arms"].items():
         tests = [run["test"] for run in told["runs"]]
-        columns = {name: [test.get(name) for test in tests] for name in SCORES}
+        columns = {name: [test.get(name) for test in tests] for name in names}
         numbers = {name: some for name, some in columns.items() if None not in some}
         arms[arm] = {
             "seeds": len(tests),

@@ -14,6 +14,37 @@ _ARMS = {
     "distilled": "distilled",
 }
 
+#: The scores that the front matter names, and what the Hub calls them.
+_METRICS = {
+    **{"accuracy": "accuracy", "nll": "nll", "brier": "brier_score", "ece": "ece"},
+    **{"mse": "mse", "mae": "mae", "r2": "r_squared", "pinball": "pinball_loss"},
+}
+#: The columns of the scores by task: name, head, factor, how a number is written.
+_SCORES: dict[str, list[tuple[str, str, float, str]]] = {
+    "multiclass": [
+        ("accuracy", "accuracy %", 100, ".2f"),
+        ("nll", "NLL", 1, ".3f"),
+        ("brier", "Brier", 1, ".3f"),
+        ("ece", "ECE %", 100, ".1f"),
+        ("worst_class_accuracy", "worst class %", 100, ".1f"),
+    ],
+    "multilabel": [
+        ("accuracy", "accuracy a label %", 100, ".2f"),
+        ("exact", "all right %", 100, ".2f"),
+        ("macro_auc", "macro AUC", 1, ".3f"),
+        ("nll", "NLL", 1, ".3f"),
+    ],
+    "regression": [
+        ("r2", "R²", 1, ".3f"),
+        ("mse", "MSE", 1, ".4g"),
+        ("mae", "MAE", 1, ".4g"),
+    ],
+    "quantiles": [
+        ("pinball", "pinball loss", 1, ".4g"),
+        ("coverage_error", "coverage error %", 100, ".1f"),
+    ],
+}
+
 
 def model_card(manifest: Mapping[str, Any]) -> str:
     """The card, with the front matter that the Hugging Face Hub reads.
@@ -47,8 +78,11 @@ def _front(manifest: Mapping[str, Any]) -> str:
         "- attar",
     ]
     student = (manifest["scores"] or {}).get("student") or {}
-    named = {"accuracy": "accuracy", "nll": "nll", "brier": "brier_score", "ece": "ece"}
-    found = [(kind_, student[name]) for name, kind_ in named.items() if name in student]
+    found = [
+        (metric, student[name])
+        for name, metric in _METRICS.items()
+        if student.get(name) is not None
+    ]
     if found:
         lines += [
             "metrics:",
@@ -77,25 +111,48 @@ def _pipeline(manifest: Mapping[str, Any]) -> str:
 
 def _what(manifest: Mapping[str, Any]) -> str:
     row, teacher = manifest["input"], manifest["teacher"]
-    classes = manifest["classes"]
     shape = ", ".join("any" if size is None else str(size) for size in row["shape"][1:])
-    named = f"{len(classes)} classes: {', '.join(_plain(name) for name in classes[:20])}"
-    if len(classes) > 20:
-        named += f" and {len(classes) - 20} more"
     taught = "" if teacher is None else f", a student of {_plain(teacher['name'])}"
     columns = ""
     if row["columns"] is not None:
         names = ", ".join(_plain(column["name"]) for column in row["columns"])
         columns = f" They are made from the columns {names}."
     return (
-        f"A classifier in ONNX{taught}. It takes rows of [{shape}] {row['dtype']} numbers and "
-        f"tells {named}.{columns} "
+        f"{_kind(manifest)} in ONNX{taught}. It takes rows of [{shape}] {row['dtype']} numbers "
+        f"and tells {_outputs(manifest)}.{columns} "
         + (
             "Normalisation is inside the graph: rows go in as they are."
             if row["preprocessing"]["inside"]
             else "Rows go in as they did when it was exported."
         )
     )
+
+
+def _kind(manifest: Mapping[str, Any]) -> str:
+    several = "A classifier of several labels a row"
+    return {"regression": "A regression model", "multilabel": several}.get(
+        manifest["task"], "A classifier"
+    )
+
+
+def _outputs(manifest: Mapping[str, Any]) -> str:
+    """What it tells of a row."""
+    classes = manifest["classes"]
+    names = ", ".join(_plain(name) for name in classes[:20])
+    if len(classes) > 20:
+        names += f" and {len(classes) - 20} more"
+    if manifest["task"] == "multilabel":
+        return f"of each of {len(classes)} labels how likely it applies: {names}"
+    if _is_of_quantiles(manifest):
+        return f"the value below which a share of the labels lies, for the shares {names}"
+    if manifest["task"] == "regression":
+        many = "1 value" if len(classes) == 1 else f"{len(classes)} values"
+        return f"{many}, in the unit of the training labels: {names}"
+    return f"{len(classes)} classes: {names}"
+
+
+def _is_of_quantiles(manifest: Mapping[str, Any]) -> bool:
+    return "pinball" in ((manifest["scores"] or {}).get("student") or {})
 
 
 def _verdict(manifest: Mapping[str, Any]) -> list[str]:
@@ -111,28 +168,33 @@ def _scores(manifest: Mapping[str, Any]) -> list[str]:
     scores = manifest["scores"]
     if scores is None:
         return []
-    head = ["on the test rows", "accuracy %", "NLL", "Brier", "ECE %", "worst class %", "seeds"]
-    lines = [head, [":---", *["---:"] * 6]]
+    wanted = _SCORES["quantiles" if _is_of_quantiles(manifest) else manifest["task"]]
+    head = ["on the test rows", *[title for _, title, _, _ in wanted], "seeds"]
+    lines = [head, [":---", *["---:"] * (len(wanted) + 1)]]
     if scores["teacher"] is not None:
-        lines.append(["teacher", *_cells(scores["teacher"], {}), ""])
+        lines.append(["teacher", *_cells(wanted, scores["teacher"], {}), ""])
     for name, arm in sorted(scores["arms"].items(), key=lambda item: _place(item[0])):
         spread = arm.get("standard_deviation") or {}
-        cells = _cells(arm["mean"], spread)
+        cells = _cells(wanted, arm["mean"], spread)
         lines.append([f"student: {_ARMS.get(name, name)}", *cells, str(arm["seeds"])])
     if scores["student"] is not None:
-        lines.append(["**the student in this bundle**", *_cells(scores["student"], {}), ""])
+        mine = _cells(wanted, scores["student"], {})
+        lines.append(["**the student in this bundle**", *mine, ""])
     table = "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
     parts = ["## Scores", table, "Arms: mean ± standard deviation over the seeds."]
     return [*parts, *_calibration(manifest)]
 
 
-def _cells(scores: Mapping[str, Any], spread: Mapping[str, Any]) -> list[str]:
-    wanted = [("accuracy", 100, 2), ("nll", 1, 3), ("brier", 1, 3), ("ece", 100, 1)]
+def _cells(
+    wanted: Sequence[tuple[str, str, float, str]],
+    scores: Mapping[str, Any],
+    spread: Mapping[str, Any],
+) -> list[str]:
     cells = []
-    for name, scale, digits in [*wanted, ("worst_class_accuracy", 100, 1)]:
+    for name, _, scale, form in wanted:
         value, by = scores.get(name), spread.get(name)
-        cell = "" if value is None else f"{scale * value:.{digits}f}"
-        cells.append(cell if by is None or not cell else f"{cell} ± {scale * by:.{digits}f}")
+        cell = "" if value is None else f"{scale * value:{form}}"
+        cells.append(cell if by is None or not cell else f"{cell} ± {scale * by:{form}}")
     return cells
 
 
@@ -189,21 +251,32 @@ def _origin(manifest: Mapping[str, Any]) -> list[str]:
         line += f"{model['precision']}"
         parity = model["parity"]
         if parity is not None:
+            values = manifest["task"] == "regression"
             line += (
-                f"; on {parity['rows_checked']:,} real rows its probabilities differ from the "
-                f"trained model's by at most {parity['max_probability_difference']:.1e}"
+                f"; on {parity['rows_checked']:,} real rows its "
+                f"{'values' if values else 'probabilities'} differ from the trained model's by at "
+                f"most {parity['max_probability_difference']:.1e}"
+                f"{' of their standard deviation' if values else ''}"
             )
         lines.append(line + ".")
     return ["## Where it comes from", "\n".join(lines)]
 
 
 def _limits(manifest: Mapping[str, Any]) -> str:
+    sure = "" if manifest["task"] == "regression" else ", with as much confidence"
     lines = [
-        "- Scores hold for rows like the test rows. On rows of another kind it still answers, "
-        "with as much confidence.",
+        "- Scores hold for rows like the test rows. On rows of another kind it still answers"
+        f"{sure}.",
         "- It can be no better than what its teacher and labels knew; it inherits their errors.",
-        "- It knows the classes above and no others, and has no answer for `none of these`.",
     ]
+    if manifest["task"] == "multiclass":
+        lines.append(
+            "- It knows the classes above and no others, and has no answer for `none of these`."
+        )
+    elif manifest["task"] == "multilabel":
+        lines.append("- It knows the labels above and no others; each is judged by itself.")
+    else:
+        lines.append("- Far beyond the values of the training labels its answers mean little.")
     if manifest["input"]["columns"] is not None:
         lines.append(
             "- A category that was not there in training is refused, a missing number too."
@@ -218,13 +291,17 @@ def _use(manifest: Mapping[str, Any]) -> str:
     rows = "rows" if columns is None else "table"
     first = manifest["models"][0]
     outputs = ", ".join(f"`{output['name']}`" for output in first["outputs"])
+    call = {
+        "regression": f"student.predict({rows})  # values",
+        "multilabel": f"student.predict({rows}), student.predict_proba({rows})  # [N, labels]",
+    }.get(manifest["task"], f"student.predict({rows}), student.predict_proba({rows})")
     return f"""## How to use it
 
 ```python
 from attar.export import runtime  # pip install attar: numpy and onnxruntime, nothing that trains
 
 student = runtime.load("the folder or the zip of this bundle")
-student.predict({rows}), student.predict_proba({rows})
+{call}
 ```
 
 Any ONNX runtime reads `model.onnx` too: input `{first["inputs"][0]["name"]}`, outputs {outputs}.

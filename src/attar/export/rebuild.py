@@ -15,7 +15,8 @@ from attar.checks import AttarError, need
 from attar.export.about import result_of
 from attar.export.bundle import read_bundle
 from attar.export.weights import load_weights
-from attar.students import Family, family_named
+from attar.students import Family, Unscaled, family_named
+from attar.students.unscaled import is_unscaled, without_scale
 
 
 class Temperature(nn.Module):
@@ -88,19 +89,33 @@ class Recipe:
                 f"load_student(path, model=YourModule()), or on the command line attar export "
                 f"module:function --weights {weights.name} --example ROWS.npy."
             )
-        fitted, scaler = self._restored(family, weights)
-        return fitted.model(
+        tensors = self._read(weights)
+        scaled = is_unscaled(tensors)
+        fitted, scaler = self._restored(
+            family, without_scale(tensors) if scaled else tensors, weights
+        )
+        model = fitted.model(
             self.width,
             input_shape=self.input_shape,
             classes=len(self.classes),
             scaler=scaler,
         )
+        return Unscaled(model, tensors["middle"], tensors["spread"]) if scaled else model
 
-    def _restored(self, family: Family, weights: Path) -> tuple[Family, nn.Module | None]:
+    def _read(self, weights: Path) -> dict[str, Tensor]:
         safe_open = need("safetensors", extra="train", purpose="loading weights").safe_open
         try:
             with safe_open(weights, framework="pt") as file:
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+                return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        except Exception as error:  # the library's error shares no base class with the system's
+            raise AttarError(
+                f"{self.owner}: {weights.name} cannot be read as weights: {error}."
+            ) from error
+
+    def _restored(
+        self, family: Family, tensors: dict[str, Tensor], weights: Path
+    ) -> tuple[Family, nn.Module | None]:
+        try:
             return family.restore(tensors)
         except AttarError:
             raise
@@ -123,7 +138,8 @@ def load_student(path: str | Path, *, model: nn.Module | None = None) -> nn.Modu
 
     Returns:
         The module in eval mode; it takes rows as they are and gives logits ``[N, C]``, divided
-        by the temperature where the exported student is calibrated.
+        by the temperature where the exported student is calibrated; of a regression values
+        ``[N, D]`` in the unit of the labels.
 
     Raises:
         AttarError: If the path is none of these, the student is of no family and ``model`` is

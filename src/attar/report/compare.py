@@ -32,6 +32,11 @@ def comparison_page(sources: Sequence[Any]) -> str:
             + (" The page of one run is made by attar report." if len(sources) == 1 else "")
         )
     runs = [as_run(source) for source in sources]
+    tasks = sorted({run.task for run in runs})
+    if len(tasks) > 1:
+        raise AttarError(
+            f"compare: runs of one task can be set side by side. Got {' and '.join(tasks)}."
+        )
     names = _names(runs)
     rows = []
     for run, name in zip(runs, names, strict=True):
@@ -58,26 +63,20 @@ def comparison_page(sources: Sequence[Any]) -> str:
         "compare.html",
         [figure for figure in made if figure is not None],
         title=f"{len(runs)} runs",
-        table={"head": _HEAD, "rows": rows},
+        table={"head": _head(runs[0]), "rows": rows},
         runs=list(zip(names, runs, strict=True)),
         same=len({run.told["fingerprints"]["test"].text() for run in runs}) == 1,
     )
 
 
-_HEAD = [
-    "run",
-    "verdict",
-    "distilled",
-    "hard labels",
-    "teacher",
-    "accuracy kept",
-    "gap recovered",
-    "times smaller",
-    "times faster",
-    "student",
-    "teacher",
-    "setting",
-]
+def _head(run: Run) -> list[str]:
+    return [
+        "run",
+        "verdict",
+        *("distilled", "hard labels", "teacher"),
+        *(one["name"] for one in headline(run)),
+        *("student", "teacher", "setting"),
+    ]
 
 
 def write_comparison(sources: Sequence[Any], path: str | Path) -> Path:
@@ -111,7 +110,7 @@ def accuracies(runs: Sequence[Run], names: Sequence[str]) -> Figure:
     return Figure(
         name="accuracies",
         kind="runs",
-        title="Accuracy, run by run",
+        title=f"{runs[0].measure.heading}, run by run",
         caption="Each line is a run: its teacher and its students, on its own test rows, with "
         "95 % intervals.",
         alt="; ".join(
@@ -120,7 +119,7 @@ def accuracies(runs: Sequence[Run], names: Sequence[str]) -> Figure:
         )
         + ".",
         data={"points": points, "runs": list(names)},
-        head=["run", "", "accuracy", "95 % interval"],
+        head=["run", "", runs[0].measure.name, "95 % interval"],
         rows=[
             [p["run"], p["key"], percent(p["mean"], 2), span(p["low"], p["high"], 2)]
             for p in points
@@ -148,11 +147,11 @@ def sizes(runs: Sequence[Run], names: Sequence[str]) -> Figure | None:
     return Figure(
         name="parameters",
         kind="scatter",
-        title="Accuracy over size, across the runs",
+        title=f"{runs[0].measure.heading} over size, across the runs",
         caption="The distilled student of each run. To the left is smaller, up is better.",
         alt="; ".join(f"{p['label']}: {p['x']:,} parameters, {percent(p['mean'])}" for p in points)
         + ".",
         data={"axis": "parameters", "points": points, "named": True},
-        head=["run", "parameters", "accuracy"],
+        head=["run", "parameters", runs[0].measure.name],
         rows=[[p["label"], f"{p['x']:,}", percent(p["mean"], 2)] for p in points],
     )

@@ -20,13 +20,14 @@ from attar.files import write_text
 from attar.report import figures
 from attar.report.figure import Figure
 from attar.report.run import Run, as_run
+from attar.report.task_words import about_task
 from attar.report.words import about
 
 _HERE = Path(__file__).parent
 _STYLES = ("colours.css", "page.css", "figures.css")
 _SCRIPTS = ("core.js", "charts.js", "panels.js", "heat.js", "samples.js", "start.js")
 
-#: The figures of a run's page.
+#: The figures of the page of a run of classes.
 FIGURES = (
     figures.gap,
     figures.differences,
@@ -45,6 +46,18 @@ FIGURES = (
     figures.cascade,
 )
 
+#: Those of a run of values, or of several labels a row.
+TASK_FIGURES = (
+    figures.gap,
+    figures.differences,
+    figures.accuracy_over_parameters,
+    figures.accuracy_over_latency,
+    figures.training_curves,
+    figures.trials,
+    figures.by_column,
+    figures.said_and_true,
+)
+
 
 def page(source: Any) -> str:
     """The page of one run.
@@ -56,6 +69,8 @@ def page(source: Any) -> str:
         AttarError: If the folder is not that of a finished run.
     """
     run = as_run(source)
+    if run.task != "multiclass":
+        return fill("task.html", _drawn(run), run=run, **about_task(run))
     return fill("run.html", _drawn(run), run=run, **about(run))
 
 
@@ -72,7 +87,7 @@ def figure_page(figure: Figure) -> str:
 
 
 def _drawn(run: Run) -> list[Figure]:
-    made = (make(run) for make in FIGURES)
+    made = (make(run) for make in (FIGURES if run.task == "multiclass" else TASK_FIGURES))
     return [figure for figure in made if figure is not None]
 
 

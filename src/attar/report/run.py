@@ -26,6 +26,39 @@ Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
+class Measure:
+    """The score that is drawn and compared, from what is worth nothing to 1.
+
+    Attributes:
+        name: As a heading names it.
+        explained: What it is, for someone who reads it for the first time; ends a sentence.
+    """
+
+    name: str
+    explained: str
+
+    @property
+    def heading(self) -> str:
+        """The name at the start of a sentence.
+
+        >>> MEASURES["multilabel"].heading
+        'Accuracy a label'
+        """
+        return self.name[:1].upper() + self.name[1:]
+
+
+#: By task; a regression of quantiles is told by its levels.
+MEASURES = {
+    "multiclass": Measure("accuracy", "the share of the test rows that is answered right"),
+    "multilabel": Measure("accuracy a label", "the share of all labels that is answered right"),
+    "regression": Measure("R²", "the share of the variance of the labels that is explained"),
+    "quantiles": Measure(
+        "pinball loss saved", "against the labels' own quantiles, which know nothing of a row"
+    ),
+}
+
+
+@dataclass(frozen=True)
 class Span:
     """A mean with the ends of its 95 % interval; ends are None where there is no interval."""
 
@@ -44,7 +77,7 @@ class Span:
 
 @dataclass(frozen=True)
 class Seed:
-    """One trained student of an arm: its seed and its scores."""
+    """One trained student of an arm: its seed and its scores; ``accuracy`` is the run's measure."""
 
     seed: int
     validation: Mapping[str, float | None]
@@ -59,7 +92,7 @@ class Seed:
 
 @dataclass(frozen=True)
 class Arm:
-    """One arm: how it was set, its accuracy with an interval, and every seed."""
+    """One arm: how it was set, the run's measure with an interval, and every seed."""
 
     name: str
     setting: Mapping[str, Any]
@@ -103,6 +136,7 @@ class Run:
         arms: By name, in the order of :data:`ARMS`.
         told: The checked ``result.json``, for what is only shown.
         parts: Its files, by name.
+        task: ``"multiclass"``, ``"multilabel"``, ``"regression"`` or ``"quantiles"``.
     """
 
     name: str
@@ -116,12 +150,39 @@ class Run:
     arms: Mapping[str, Arm]
     told: Node
     parts: Mapping[str, Any]
+    task: str = "multiclass"
+
+    @property
+    def measure(self) -> Measure:
+        """What ``accuracy`` is in this run."""
+        return MEASURES[self.task]
+
+    @cached_property
+    def truth(self) -> Floats | None:
+        """``[N, D]`` the labels that are no classes, NaN where not known; None of classes."""
+        value = self.parts.get("answers/labels.npy")
+        if value is None or self.task == "multiclass":
+            return None
+        shape = (None, len(self.classes))
+        return np.asarray(check_array(value, "answers/labels.npy", kinds="f", shape=shape))
+
+    def told_columns(self, who: str) -> Floats | None:
+        """``[S, N, D]`` values or logits of an arm, or of the ``"teacher"`` (then S is 1)."""
+        value, truth = self.parts.get(f"answers/{who}.npy"), self.truth
+        if value is None or truth is None:
+            return None
+        seeds = () if who == "teacher" else (len(self.arms[who].seeds),)
+        found = check_array(value, f"answers/{who}.npy", kinds="f", shape=(*seeds, *truth.shape))
+        values = np.asarray(found, dtype=np.float64)
+        if not np.isfinite(values).all():
+            raise AttarError(f"report: answers/{who}.npy must be finite. Got NaN or infinity.")
+        return values[None] if who == "teacher" else values
 
     @cached_property
     def labels(self) -> NDArray[np.int64] | None:
-        """``[N]`` true classes of the test rows; None where the folder does not keep them."""
+        """``[N]`` true classes of the test rows; None where there are none, or none are kept."""
         value = self.parts.get("answers/labels.npy")
-        if value is None:
+        if value is None or self.task != "multiclass":
             return None
         labels = check_array(value, "answers/labels.npy", kinds="iu", shape=(None,))
         return _classes("answers/labels.npy", labels, len(self.classes))
@@ -217,18 +278,14 @@ def as_run(source: Any) -> Run:
 def read_run(name: str, parts: Mapping[str, Any]) -> Run:
     """A run from the files of its folder, by name; see :func:`as_run`."""
     told = Node(parts["result.json"], "result.json")
-    if told["task"] and told["task"].text() != "multiclass":
-        raise AttarError(
-            "report: the page shows classes, and this run is one of values or of several labels a "
-            "row. Its summary.md says all in words."
-        )
+    task = _task(told)
     verdict = told["verdict"].needed(told["verdict"].text())
     if verdict not in VERDICTS:
         raise AttarError(f"report: result.json: verdict must be one of {VERDICTS}. Got {verdict}.")
     classes = tuple(str(node.needed(node.text())) for node in told["classes"].list())
-    if len(classes) < 2:
+    if len(classes) < 2 and task == "multiclass":
         raise AttarError(f"report: result.json: classes must be two or more. Got {len(classes)}.")
-    arms = {arm: _arm(arm, told["arms"][arm]) for arm in ARMS if told["arms"][arm]}
+    arms = {arm: _arm(arm, told["arms"][arm], task) for arm in ARMS if told["arms"][arm]}
     if "distilled" not in arms or "hard" not in arms:
         raise AttarError("report: result.json: arms must hold at least 'hard' and 'distilled'.")
     teacher = told["teacher"]
@@ -242,7 +299,9 @@ def read_run(name: str, parts: Mapping[str, Any]) -> Run:
             name=teacher["name"].text() or "teacher",
             parameters=sizes["teacher_parameters"].count(),
             bytes=sizes["teacher_bytes"].count(),
-            accuracy=_accuracy(teacher["accuracy_interval"], teacher["scores"]["accuracy"]),
+            accuracy=_accuracy(teacher["accuracy_interval"], teacher["scores"]["accuracy"])
+            if task == "multiclass"
+            else Span.read(teacher["score_interval"]),
             nll=teacher["scores"]["nll"].number(),
             ece=teacher["scores"]["ece"].number(0, 1),
             errors=teacher["scores"]["errors"].count(),
@@ -259,7 +318,20 @@ def read_run(name: str, parts: Mapping[str, Any]) -> Run:
         arms=arms,
         told=told,
         parts=parts,
+        task=task,
     )
+
+
+def _task(told: Node) -> str:
+    task = told["task"].text() or "multiclass"
+    if task == "regression" and told["levels"]:
+        return "quantiles"
+    if task not in MEASURES or task == "quantiles":
+        raise AttarError(
+            "report: result.json: task must be multiclass, multilabel or regression. Got "
+            f"{task[:40]}."
+        )
+    return task
 
 
 def _classes(name: str, labels: NDArray[Any], classes: int) -> NDArray[np.int64]:
@@ -277,8 +349,9 @@ def _accuracy(interval: Node, mean: Node) -> Span | None:
     return Span.read(interval) or (None if value is None else Span(value))
 
 
-def _arm(name: str, node: Node) -> Arm:
-    seeds = tuple(_seed(one) for one in node["runs"].list())
+def _arm(name: str, node: Node, task: str) -> Arm:
+    read = _seed if task == "multiclass" else _task_seed
+    seeds = tuple(read(one) for one in node["runs"].list())
     if not seeds:
         raise AttarError(f"report: result.json: arms.{name} must have at least one run. Got none.")
     setting = {
@@ -286,7 +359,7 @@ def _arm(name: str, node: Node) -> Arm:
         for key, value in node["setting"].items()
         if isinstance(value.value, int | float)
     }
-    told = Span.read(node["accuracy_interval"])
+    told = Span.read(node["accuracy_interval" if task == "multiclass" else "score_interval"])
     return Arm(name, setting, told or Span(float(np.mean([s.accuracy for s in seeds]))), seeds)
 
 
@@ -306,6 +379,31 @@ def _seed(node: Node) -> Seed:
         inherited=test["errors_inherited"].count(),
         own=test["errors_own"].count(),
     )
+
+
+def _task_seed(node: Node) -> Seed:
+    """Of a task without classes: its one score, and what is like it on validation."""
+    return Seed(
+        seed=int(node["seed"].needed(node["seed"].count())),
+        validation={"accuracy": like_score(node["validation"]), "nll": None},
+        accuracy=node["score"].needed(node["score"].number()),
+        nll=node["test"]["nll"].number(),
+        ece=None,
+        brier=None,
+        errors=None,
+        inherited=None,
+        own=None,
+    )
+
+
+def like_score(validation: Node) -> float | None:
+    """What is drawn of a validation: accuracy, or 1 - the error over the labels' spread."""
+    value = validation["accuracy"].number(0, 1)
+    if value is not None:
+        return value
+    error = validation["mse"].number(0)
+    error = validation["pinball"].number(0) if error is None else error
+    return None if error is None else 1 - error
 
 
 def _member(node: Node) -> Model:

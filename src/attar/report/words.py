@@ -25,20 +25,27 @@ _SIGNS = {"BEATS": "▲", "NO GAIN": "=", "WORSE": "▼", "INCONCLUSIVE": "?"}
 def about(run: Run) -> dict[str, Any]:
     """All that the template is filled with, beside the figures."""
     return {
-        "title": f"{run.verdict}: {run.name}",
-        "means": MEANS[run.verdict],
-        "sign": _SIGNS[run.verdict],
+        **shared(run),
         "numbers": headline(run),
         "learnt": learnt(run),
-        "rows": {key: run.told["rows"][key].count() for key in ("labelled", "unlabelled", "test")},
         "table": table(run),
-        "warnings": [n.text() for n in run.told["warnings"].list()[:50]],
         "goal": run.told["comparison"]["goal_met"].flag(),
-        "latency": latency(run),
-        "parity": parity(run),
         "calibration": calibration(run),
         "smaller": smaller(run),
         "code": code(run),
+    }
+
+
+def shared(run: Run) -> dict[str, Any]:
+    """What the page of any run is filled with, whatever its answers are."""
+    return {
+        "title": f"{run.verdict}: {run.name}",
+        "means": MEANS[run.verdict],
+        "sign": _SIGNS[run.verdict],
+        "rows": {key: run.told["rows"][key].count() for key in ("labelled", "unlabelled", "test")},
+        "warnings": [n.text() for n in run.told["warnings"].list()[:50]],
+        "latency": latency(run),
+        "parity": parity(run),
         "repeat": repeat(run),
         "finished": run.told["finished"].text() or "",
         "setting": setting(run),
@@ -47,16 +54,24 @@ def about(run: Run) -> dict[str, Any]:
 
 def headline(run: Run) -> list[dict[str, str]]:
     """The four figures that matter: what it is, its number, what that means."""
-    told, sizes = run.told["comparison"], run.told["sizes"]
-    teacher, mine = run.teacher.accuracy, run.arms["distilled"].accuracy
-    kept = told["retention"].number()
-    first = {
-        "name": "accuracy kept",
-        "value": percent(kept),
-        "says": f"right on {percent(mine.mean)} of the test rows"
-        + ("" if teacher is None else f"; the teacher on {percent(teacher.mean)}"),
-    }
-    return [first, _gap(run), _smaller(run, sizes), _faster(run)]
+    return [_kept(run), _gap(run), _smaller(run, run.told["sizes"]), _faster(run)]
+
+
+def _kept(run: Run) -> dict[str, str]:
+    told, teacher = run.told["comparison"], run.teacher.accuracy
+    mine = run.arms["distilled"].accuracy
+    if run.task == "multiclass":
+        says = f"right on {percent(mine.mean)} of the test rows"
+        says += "" if teacher is None else f"; the teacher on {percent(teacher.mean)}"
+    else:
+        says = f"{run.measure.name} {percent(mine.mean)}"
+        says += "" if teacher is None else f"; the teacher's {percent(teacher.mean)}"
+    if run.task in ("multiclass", "multilabel"):
+        return {"name": "accuracy kept", "value": percent(told["retention"].number()), "says": says}
+    ratio = told["one_minus_mse_ratio"].number()
+    error = "pinball loss" if run.task == "quantiles" else "squared error"
+    value = "–" if ratio is None else f"{1 - ratio:.2f}×"
+    return {"name": f"{error}, over the teacher's", "value": value, "says": says}
 
 
 def _gap(run: Run) -> dict[str, str]:
@@ -144,6 +159,7 @@ def setting(run: Run) -> str:
         f"{sign} = {value:g}"
         for key, sign in (("temperature", "T"), ("alpha", "alpha"), ("learning_rate", "peak rate"))
         if (value := arm[key].number()) is not None
+        and not (key == "temperature" and run.task in ("regression", "quantiles"))  # there is none
     ]
     for key, called in (("steps", "steps"), ("batch_size", "rows a step")):
         count = told[key].count()

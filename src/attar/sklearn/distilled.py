@@ -26,7 +26,9 @@ from attar.data import ArrayData, Batches, join, mix_neighbours, munge, resample
 from attar.engine import Distiller, TrainConfig, train
 from attar.experiment.inputs import plan_student
 from attar.export import Export, to_onnx
+from attar.export.tables import Takes
 from attar.losses import Objective, Term
+from attar.sklearn.coded import Coded, wants_codes
 from attar.sklearn.kinds import Kind
 from attar.sklearn.rows import is_frame, length, name_of, named, tags_of, take
 from attar.students import FAMILIES, Family, table_mlp
@@ -119,12 +121,17 @@ class Distilled(BaseEstimator):  # type: ignore[misc]  # no stubs
             parts = torch.split(rows, 65_536)
             return torch.cat([self.student_(part).double() for part in parts])
 
-    def to_onnx(self, path: str | Path) -> Export:
+    def to_onnx(self, path: str | Path, *, takes: Takes = "encoded") -> Export:
         """Write the student as an ONNX file, with proof that it says the same.
 
         The file knows the columns: ``attar.export.runtime.load(path).predict`` takes a
         DataFrame or a mapping of columns as they were given to ``fit`` (those of an array are
         called ``"0"``, ``"1"``, ...) and needs numpy and onnxruntime alone.
+
+        Args:
+            path: Where to write; a file that is there is replaced.
+            takes: What the graph itself takes, for who runs it without Attar: the encoded numbers,
+                or raw rows, ``"columns"`` or ``"matrix"``, as in :func:`attar.export.to_onnx`.
         """
         check_is_fitted(self, "student_")
         return to_onnx(
@@ -134,6 +141,7 @@ class Distilled(BaseEstimator):  # type: ignore[misc]  # no stubs
             classes=self._kind.names,
             columns=self.columns_,
             task=self._kind.task,
+            takes=takes,
         )
 
     def __sklearn_tags__(self) -> Any:
@@ -187,7 +195,10 @@ class Distilled(BaseEstimator):  # type: ignore[misc]  # no stubs
     def _fit_teacher(self, X: Any, labels: NDArray[Any], weights: Weights, seed: int) -> Any:
         """A fresh teacher that learned these rows, the labels as they were given."""
         given = {"sample_weight": weights} if weights is not None else {}
-        return self._make_teacher(seed).fit(X, self._kind.taught(labels), **given)
+        teacher, taught = self._make_teacher(seed), self._kind.taught(labels)
+        if self._kind.task == "multiclass" and wants_codes(teacher, taught):
+            teacher = Coded(teacher)
+        return teacher.fit(X, taught, **given)
 
     def _soft_targets(
         self, X: Any, labels: NDArray[Any], weights: Weights, full: Any, seed: int

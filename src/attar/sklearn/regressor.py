@@ -17,12 +17,13 @@ from attar.checks import AttarError, check_number
 from attar.data import ArrayData
 from attar.evaluation.quantiles import even_levels
 from attar.experiment import distill
-from attar.experiment.tasks import Scale, Unscaled, terms_of
+from attar.experiment.tasks import Scale, terms_of
 from attar.losses import Term, bounded_squared_error, pinball, squared_error
 from attar.sklearn.distilled import Distilled
 from attar.sklearn.kinds import Kind, Quantiles, Values
 from attar.sklearn.quantiles import ManyQuantiles, level_parameter
 from attar.sklearn.rows import length, middle, tags_of
+from attar.students import Unscaled
 
 if TYPE_CHECKING:
     from torch import nn
@@ -276,4 +277,4 @@ class DistilledRegressor(RegressorMixin, Distilled):  # type: ignore[misc]  # no
         return scaled
 
     def _shipped(self, student: nn.Module) -> nn.Module:
-        return Unscaled(student, self._scale)
+        return Unscaled(student, self._scale.middle, self._scale.spread)

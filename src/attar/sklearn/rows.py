@@ -16,10 +16,12 @@ from sklearn.model_selection import (
 )
 from sklearn.utils import get_tags
 
+from attar.sklearn.coded import Coded
+
 
 def name_of(estimator: Any) -> str:
     """What to call an estimator in a message."""
-    return type(estimator).__name__
+    return type(estimator.estimator if isinstance(estimator, Coded) else estimator).__name__
 
 
 def tags_of(estimator: Any) -> Any:

@@ -19,6 +19,7 @@ from attar.students.table_mlp import PiecewiseLinear, table_mlp
 from attar.students.text import word_bag
 from attar.students.timm_models import PREFIX, timm_models
 from attar.students.trees import TreeEnsemble, boosted, tree
+from attar.students.unscaled import Unscaled
 
 #: By name, for the command line: those that take numbers or images.
 FAMILIES = {"convnet": convnet, "mlp": mlp, "plain_convnet": plain_convnet, "resnet": resnet}
@@ -48,6 +49,7 @@ __all__ = [
     "ReusedClassifier",
     "Standardize",
     "TreeEnsemble",
+    "Unscaled",
     "boosted",
     "bottleneck",
     "convnet",

@@ -8,6 +8,7 @@ to be one object, and on the unused bytes between the fields of a tree's nodes.
 from __future__ import annotations
 
 import hashlib
+import re
 import types
 from typing import Any
 
@@ -15,6 +16,18 @@ import numpy as np
 
 # Changes with the library's version, not with what was learned.
 _IGNORED_KEYS = frozenset({"_sklearn_version"})
+
+# A text of so many characters is a model written down (LightGBM's), no name and no setting.
+_LONG_TEXT = 2048
+
+# CatBoost writes into each model when it was fitted and a number of its own, drawn by chance.
+# Both are texts behind their length, filled up with zeros; the number's length varies too.
+_CATBOOST = b"CBM1"
+_OF_THE_FIT = re.compile(
+    rb".{4}[0-9a-f]+(?:-[0-9a-f]+){3}\0+(?=.{4}model_guid)"
+    rb"|.{4}\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ\0+(?=.{4}train_finish_time)",
+    re.DOTALL,
+)
 
 # Trees of neighbours count how often they were asked, in the numbers 7 to 10 of their state.
 _COUNTING_TREES = frozenset({"sklearn.neighbors._kd_tree", "sklearn.neighbors._ball_tree"})
@@ -24,7 +37,8 @@ def fitted_state(estimator: Any) -> tuple[str, int]:
     """A SHA-256 over the type and the whole state of an estimator, and the bytes it learned.
 
     Returns:
-        The hash in hexadecimal digits, and the size of all arrays and byte strings.
+        The hash in hexadecimal digits, and the size of all arrays, byte strings and models that
+        are kept as text.
 
     Raises:
         TypeError: If a part of it cannot be read (a lock, an open file, a lambda).
@@ -43,8 +57,12 @@ class _Walk:
         self.bytes = 0
 
     def digest(self, value: Any) -> bytes:
-        if isinstance(value, (bytes, bytearray)):
+        if isinstance(value, (bytes, bytearray)) or (
+            isinstance(value, str) and len(value) >= _LONG_TEXT
+        ):
             self.bytes += len(value)
+        if isinstance(value, bytes) and value.startswith(_CATBOOST):
+            value = _OF_THE_FIT.sub(b"", value)
         plain = _plain(value)
         if plain is not None:
             return plain

@@ -22,7 +22,8 @@ def boosted_stack(task: str = "multiclass", *, seed: int = 0) -> list[Any]:
     again, with shallow trees and a low learning rate.
 
     Args:
-        task: ``"multiclass"`` or ``"regression"``.
+        task: ``"multiclass"``, ``"regression"``, or ``"multilabel"``, where the forest learns all
+            labels at once and the boosted trees each label by itself.
         seed: Of all three.
 
     Returns:
@@ -39,18 +40,23 @@ def boosted_stack(task: str = "multiclass", *, seed: int = 0) -> list[Any]:
         On what is strong on tables: Grinsztajn, Oyallon, Varoquaux 2022, *Why do tree-based models
         still outperform deep learning on typical tabular data?*, https://arxiv.org/abs/2207.08815
     """
-    if task not in ("multiclass", "regression"):
+    if task not in ("multiclass", "multilabel", "regression"):
         raise AttarError(
-            f"boosted_stack: there is one for 'multiclass' and for 'regression'. Got {task!r}; "
-            "for several labels a row take a forest, which learns them as they are."
+            "boosted_stack: there is one for 'multiclass', 'multilabel' and 'regression'. Got "
+            f"{task!r}."
         )
     trees = need("sklearn.ensemble", extra="train", purpose="a stack of trees")
-    kind = "Classifier" if task == "multiclass" else "Regressor"
+    kind = "Regressor" if task == "regression" else "Classifier"
     forest = getattr(trees, f"ExtraTrees{kind}")(
         n_estimators=300, min_samples_leaf=2, random_state=seed
     )
     boosted = getattr(trees, f"HistGradientBoosting{kind}")(random_state=seed)
-    return [forest, boosted, _second(trees, kind, seed)]
+    second = _second(trees, kind, seed)
+    if task == "multilabel":
+        several = need("sklearn.multiclass", extra="train", purpose="several labels a row")
+        # Also a label that no row of a fold has is learnt: as one that never applies.
+        return [forest, *map(several.OneVsRestClassifier, (boosted, second))]
+    return [forest, boosted, second]
 
 
 def _second(trees: Any, kind: str, seed: int) -> Any:

@@ -32,20 +32,26 @@ def gap(source: Any) -> Figure:
         points.append(teacher)
     points.sort(key=lambda point: point["mean"])
     hard, distilled = run.arms["hard"].accuracy.mean, run.arms["distilled"].accuracy.mean
-    said = f"The student alone is right on {percent(hard)} of the test rows, distilled on "
-    said += percent(distilled)
+    if run.task == "multiclass":
+        said = f"The student alone is right on {percent(hard)} of the test rows, distilled on "
+        said += percent(distilled)
+        link = "the teacher on"
+    else:
+        said = f"{run.measure.name}: the student alone {percent(hard)}, distilled "
+        said += percent(distilled)
+        link = "the teacher"
     if run.teacher.accuracy is not None:
-        said += f", the teacher on {percent(run.teacher.accuracy.mean)}"
+        said += f", {link} {percent(run.teacher.accuracy.mean)}"
     return Figure(
         name="gap",
         kind="gap",
         title="How far the student came",
-        caption="Accuracy on test rows that nothing was chosen on. A large dot is the mean over "
-        "the seeds (the same training begun from other random numbers), a small dot one seed, "
-        "the bar the 95 % interval.",
+        caption=f"{run.measure.heading} on test rows that nothing was chosen on. A large dot is "
+        "the mean over the seeds (the same training begun from other random numbers), a small "
+        "dot one seed, the bar the 95 % interval.",
         alt=f"{said}.",
         data={"points": points},
-        head=["", "accuracy", "95 % interval", "each seed"],
+        head=["", run.measure.name, "95 % interval", "each seed"],
         rows=[
             [
                 point["label"],
@@ -61,13 +67,14 @@ def gap(source: Any) -> Figure:
 def accuracy_over_parameters(source: Any) -> Figure | None:
     """Accuracy over the number of parameters: teacher, members, every arm and seed.
 
-    None where neither size is known.
+    Of a run without classes it is the run's own measure, here and in every figure. None where
+    neither size is known.
     """
     run = as_run(source)
     return _over(
         run,
         "parameters",
-        title="Accuracy over size",
+        title=f"{run.measure.heading} over size",
         axis="parameters",
         caption="To the left is smaller, up is better. All students have the same size and are "
         "set side by side. Bars are 95 % intervals.",
@@ -89,7 +96,7 @@ def accuracy_over_latency(source: Any) -> Figure | None:
     return _over(
         run,
         "latency",
-        title="Accuracy over time",
+        title=f"{run.measure.heading} over time",
         axis="milliseconds for one answer, median",
         caption="To the left is faster, up is better. One row at a time, on one thread of this "
         "machine. Members of an ensemble that are of one size are timed once.",
@@ -109,7 +116,9 @@ def _over(
     points = [dict(point, x=x[place]) for place, point in _everybody(run) if x.get(place)]
     ratio = (x["teacher"] or 0) / x["student"]
     distilled = run.arms["distilled"].accuracy.mean
-    alt = f"The distilled student is right on {percent(distilled)} of the test rows"
+    alt = f"{run.measure.heading} of the distilled student: {percent(distilled)}"
+    if run.task == "multiclass":
+        alt = f"The distilled student is right on {percent(distilled)} of the test rows"
     if ratio:
         alt += (
             f" and needs {ratio:.1f} times fewer {name}"
@@ -124,7 +133,7 @@ def _over(
         caption=caption,
         alt=f"{alt}.",
         data={"axis": axis, "points": points},
-        head=["", axis, "accuracy", "95 % interval"],
+        head=["", axis, run.measure.name, "95 % interval"],
         rows=[
             [
                 point["label"],
@@ -203,12 +212,12 @@ def differences(source: Any) -> Figure | None:
         name="differences",
         kind="forest",
         title="Is the difference real?",
-        caption="Accuracy of the distilled student minus that of the same student trained in "
-        "another way. The bar is the 95 % interval over test rows and seeds: where it does not "
-        "touch 0, chance alone does not explain the difference.",
+        caption=f"{run.measure.heading} of the distilled student minus that of the same student "
+        "trained in another way. The bar is the 95 % interval over test rows and seeds: where it "
+        "does not touch 0, chance alone does not explain the difference.",
         alt=f"Distilled {said}.",
-        data={"points": points},
-        head=["distilled", "points of accuracy, 95 % interval"],
+        data={"points": points, "unit": run.measure.name},
+        head=["distilled", f"points of {run.measure.name}, 95 % interval"],
         rows=[[p["label"], _points(p)] for p in points],
     )
 

@@ -7,7 +7,7 @@ from typing import Any
 from attar.report.figure import Figure, percent
 from attar.report.figures.accuracy import arm_label
 from attar.report.parts import Node
-from attar.report.run import ARMS, Run, as_run
+from attar.report.run import ARMS, Run, as_run, like_score
 
 #: At most so many curves, and points of all curves together, are drawn.
 CURVES, POINTS = 400, 40_000
@@ -48,9 +48,9 @@ def training_curves(source: Any) -> Figure | None:
         caption="A thick line is the mean over the seeds, a thin line one seed. Every arm takes "
         "the same number of steps. The weights of the best validation are the ones kept. The "
         "losses of different arms measure different things: compare their shapes alone.",
-        alt=f"Best accuracy on the validation rows, mean over the seeds: {said}.",
-        data={"series": series},
-        head=["", "steps", "best accuracy on validation", "last training loss"],
+        alt=f"Best {run.measure.name} on the validation rows, mean over the seeds: {said}.",
+        data={"series": series, "unit": run.measure.name},
+        head=["", "steps", f"best {run.measure.name} on validation", "last training loss"],
         rows=rows,
     )
 
@@ -78,7 +78,7 @@ def _series(run: Run) -> list[dict[str, Any]]:
                     [
                         r["step"].needed(r["step"].count()),
                         r["loss"].needed(r["loss"].number()),
-                        r["validation"]["accuracy"].number(0, 1),
+                        like_score(r["validation"]),
                         r["validation"]["nll"].number(),
                     ]
                     for r in kept
@@ -104,12 +104,11 @@ def trials(source: Any) -> Figure | None:
         kind="trials",
         title="What was tried, and chosen",
         caption="Each setting was tried on the validation rows under the first seed; the filled "
-        "dot of each arm was chosen, by accuracy and then by likelihood (NLL). The test rows were "
-        "not looked at.",
-        alt=f"{len(points)} settings were tried; the most accurate on validation was "
+        f"dot of each arm was chosen, by {_chosen_by(run)}. The test rows were not looked at.",
+        alt=f"{len(points)} settings were tried; the best on validation was "
         f"{best['label']} with {percent(best['accuracy'])}.",
         data={"points": points},
-        head=["setting", "accuracy on validation", "NLL on validation", "chosen"],
+        head=["setting", f"{run.measure.name} on validation", "NLL on validation", "chosen"],
         rows=[
             [
                 p["label"],
@@ -120,6 +119,11 @@ def trials(source: Any) -> Figure | None:
             for p in points
         ],
     )
+
+
+def _chosen_by(run: Run) -> str:
+    of_values = run.task in ("regression", "quantiles")
+    return "its error" if of_values else f"{run.measure.name} and then by likelihood (NLL)"
 
 
 def _trial(node: Node) -> dict[str, Any]:
@@ -142,7 +146,7 @@ def _trial(node: Node) -> dict[str, Any]:
     return {
         "arm": arm,
         "label": ", ".join(words),
-        "accuracy": node["validation"]["accuracy"].number(0, 1),
+        "accuracy": like_score(node["validation"]),
         "nll": node["validation"]["nll"].number(),
         "chosen": node["chosen"].flag() or False,
     }

@@ -51,7 +51,7 @@ drawers.forest = (box, data, name) => {
     const [marginLeft, domain] = [22 + widest(data.points.map((p) => p.label)), [low - room, high + room]];
     return chart({
       width, height: 78 + 46 * data.points.length, marginLeft, marginBottom: 44, marginTop: 8,
-      x: { domain, grid: true, ticks: ticksFor(domain, width - marginLeft - 20), label: width < 480 ? "points; right: better" : "points of accuracy: right of 0, distilled is better", labelAnchor: "center", labelArrow: "none", tickFormat: (v) => (v > 0 ? "+" : "") + (100 * v).toFixed(1) },
+      x: { domain, grid: true, ticks: ticksFor(domain, width - marginLeft - 20), label: width < 480 ? "points; right: better" : `points of ${data.unit}: right of 0, distilled is better`, labelAnchor: "center", labelArrow: "none", tickFormat: (v) => (v > 0 ? "+" : "") + (100 * v).toFixed(1) },
       y: { type: "point", label: null, domain: data.points.map((p) => p.label), tickSize: 0, tickPadding: 10, padding: 0.6 },
       marks: [
         Plot.ruleX([0], { stroke: "var(--ink)" }),
@@ -109,7 +109,7 @@ drawers.scatter = (box, data, name) => {
 drawers.curves = (box, data, name) => {
   const series = data.series.filter((s) => s.points.length);
   const keys = KEYS.filter((key) => series.some((s) => s.arm === key));
-  const kinds = [["2", "accuracy on validation"], ["3", "NLL on validation"], ["1", "training loss"]]
+  const kinds = [["2", `${data.unit} on validation`], ["3", "NLL on validation"], ["1", "training loss"]]
     .filter(([place]) => series.some((s) => s.points.some((p) => p[place] !== null)));
   if (!kinds.length) return;
   let kind = kinds[0][0];
@@ -126,7 +126,7 @@ drawers.curves = (box, data, name) => {
     const log = kind === "1" && flat.every((p) => p.value > 0);
     const floor = kind === "2" ? d3.quantile(flat.map((p) => p.value).sort(d3.ascending), 0.02) : 0;
     const values = flat.map((p) => p.value);
-    const domain = kind === "2" ? [Math.max(0, floor - 0.03), Math.min(1, d3.max(values) + 0.01)] : log ? d3.extent(values) : [0, d3.quantile([...values].sort(d3.ascending), 0.99)];
+    const domain = kind === "2" ? [floor < 0 ? floor : Math.max(0, floor - 0.03), Math.min(1, d3.max(values) + 0.01)] : log ? d3.extent(values) : [0, d3.quantile([...values].sort(d3.ascending), 0.99)];
     return chart({
       width, height: Math.min(420, Math.max(280, width * 0.4)), marginLeft: 56, marginBottom: 44, marginRight: 24,
       x: { label: "steps", labelAnchor: "center", labelArrow: "none", ticks: width < 480 ? 4 : 8, tickFormat: (v) => v.toLocaleString("en") },
@@ -181,6 +181,24 @@ drawers.classes = (box, data, name) => {
       ],
       symbol: { domain: ["hard", "distilled", "teacher"], range: ["square", "circle", "star"] },
       r: { type: "identity" },
+    });
+  });
+};
+
+drawers.against = (box, data, name) => {
+  const area = pictured(name, h("div"));
+  box.append(legend(["teacher", "distilled"]), area);
+  responsive(area, (width) => {
+    const [low, high] = d3.extent(data.points.flatMap((p) => [p.true, p.teacher, p.distilled]));
+    const room = (high - low || 1) * 0.04;
+    const domain = [low - room, high + room];
+    const axis = { domain, grid: true, labelAnchor: "center", labelArrow: "none", tickFormat: (v) => String(+v.toPrecision(4)) };
+    const dots = (key) => Plot.dot(data.points, { x: "true", y: key, r: 3, symbol: SYMBOLS[key], fill: colour(key), fillOpacity: key === "teacher" ? 0.35 : 0.65, title: (d) => `true ${d.true}, ${NAMES[key]} ${d[key]}` });
+    return chart({
+      width, height: Math.min(460, Math.max(300, width * 0.7)), marginLeft: 64, marginBottom: 44,
+      x: { ...axis, label: `${cut(data.column, 40)}, as it is`, ticks: ticksFor(domain, width - 84, 64) },
+      y: { ...axis, label: "as it was said", ticks: 6 },
+      marks: [Plot.line([[domain[0], domain[0]], [domain[1], domain[1]]], { stroke: "var(--soft-ink)", strokeDasharray: "3 4" }), dots("teacher"), dots("distilled")],
     });
   });
 };
