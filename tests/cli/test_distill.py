@@ -196,6 +196,19 @@ def test_a_transfer_file_of_training_rows_is_all_that_the_student_is_distilled_o
     assert f"has seen {rows['transfer']} of them" in (tmp_path / "run" / "summary.md").read_text()
 
 
+def test_by_the_recipe_everything_is_chosen(files, tmp_path):
+    code, _, err = attar(
+        "distill", "--train", files / "iris.csv", "--label", "species", "--teacher",
+        files / "linear.skops", "--out", tmp_path / "run", "--recipe", "--alpha", "0.7", *QUICK,
+    )  # fmt: skip
+    assert code == 0, err
+    found = json.loads((tmp_path / "run" / "result.json").read_text())
+    assert found["rows"]["unlabelled"] > found["rows"]["labelled"]
+    tried = [one["setting"] for one in found["trials"] if one["setting"]["arm"] == "distilled"]
+    assert len({one["temperature"] for one in tried}) > 2
+    assert {one["alpha"] for one in tried} == {0.7}
+
+
 def test_several_teachers_are_an_ensemble_and_each_estimator_is_cross_fitted(files, monkeypatch):
     (files / "mine.py").write_text(
         "import numpy as np, torch\n"

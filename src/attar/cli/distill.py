@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
-from attar.checks import check_number, need
+from attar.checks import AttarError, check_number, need
 from attar.cli.ensemble import Recipe
 from attar.cli.files import check_bundle, check_free
 from attar.cli.inputs import RunFiles, image_size, views_of
 from attar.cli.options import (
     DATA,
     STUDENT,
-    Alpha,
     AnyThreads,
     BatchSize,
     BundlePath,
@@ -35,7 +34,6 @@ from attar.cli.options import (
     Teachers,
     TeacherSteps,
     TeacherWidth,
-    Temperature,
     TestRows,
     Track,
     Train,
@@ -100,9 +98,30 @@ def distill(
             rich_help_panel=STUDENT,
         ),
     ] = None,
-    temperature: Temperature = "4",
+    recipe: Annotated[
+        bool,
+        typer.Option(
+            "--recipe",
+            help="Let T, alpha, views of images and rows between the rows of a table be chosen.",
+            rich_help_panel=STUDENT,
+        ),
+    ] = False,
+    temperature: Annotated[
+        str | None,
+        typer.Option(
+            help="A number, a list to choose from, or auto; 4 by default, auto with --recipe.",
+            rich_help_panel=STUDENT,
+        ),
+    ] = None,
     calibrate: Calibrate = False,
-    alpha: Alpha = "0.9",
+    alpha: Annotated[
+        str | None,
+        typer.Option(
+            help="The weight of the soft loss: a number, a list to choose from, or auto; 0.9 by "
+            "default, auto with --recipe.",
+            rich_help_panel=STUDENT,
+        ),
+    ] = None,
     loss: Loss = None,
     search_cost: Annotated[
         float,
@@ -140,10 +159,12 @@ def distill(
     not_both("parameters", parameters, "shrink", shrink)
     if shrink is not None:
         check_number("attar distill", "shrink", shrink, low=1)
+    if recipe and task != "multiclass":
+        raise AttarError(f"attar distill: --recipe is there for classes. Got --task {task}.")
     numbers = training(
         "attar distill",
-        temperature=temperature,
-        alpha=alpha,
+        temperature=temperature or ("auto" if recipe else "4"),
+        alpha=alpha or ("auto" if recipe else "0.9"),
         loss=loss,
         seeds=seeds,
         steps=steps,
@@ -158,6 +179,11 @@ def distill(
     check_trackers(track)
     reading = replace(recipe_of(words), label=label, size=size, task=task)
     splits, given = files.read(reading, seen)
+    rows: dict[str, Any] = {"transfer": splits.transfer}
+    if recipe:
+        rows["views"] = "auto" if seen is None else [None, seen]
+        if splits.transfer is None:
+            rows["transfer"] = "auto"
     pictures = image_size(given) is not None
     chosen = student or ("convnet" if pictures else "mlp")
     own = student_named(chosen)
@@ -182,7 +208,7 @@ def distill(
             train=splits.train,
             validation=splits.validation,
             test=splits.test,
-            transfer=splits.transfer,
+            **rows,
             parameters=parameters,
             shrink=shrink,
             folds=folds or None,
