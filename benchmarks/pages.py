@@ -24,6 +24,8 @@ sys.path.extend(
         "teacher_pass",
         "losses",
         "search",
+        "recipe",
+        "tables",
     )
 )
 import cached_page
@@ -31,8 +33,10 @@ import deploy_page
 import hinton_page
 import losses_page
 import pass_page
+import recipe_page
 import search_page
 import store_page
+import tables_page
 
 ROOT = Path(__file__).parents[1]
 BENCHMARKS = Path(__file__).parent
@@ -264,6 +268,11 @@ def pages() -> dict[Path, str]:
     found[docs / "losses.md"] = losses_page.page(results("losses"), table, made("losses"))
     if (BENCHMARKS / "search" / "results.json").exists():
         found[docs / "search.md"] = search_page.page(results("search"), table, made("search"))
+    if (BENCHMARKS / "recipe" / "results.json").exists():
+        text = (BENCHMARKS / "recipe" / "explained.md").read_text("utf-8")
+        found[docs / "recipe.md"] = recipe_page.page(results("recipe"), table, made("recipe"), text)
+    if (BENCHMARKS / "tables" / "results.json").exists():
+        found[docs / "tables.md"] = tables_page.page(results("tables"), table, made("tables"))
     readme = ROOT / "README.md"
     found[readme] = fill(readme.read_text("utf-8"), found)
     return found

@@ -154,7 +154,8 @@ def few_labels(figures: Figures, table: Any, rows: Sequence[Any]) -> str:
     text = (
         "The other images have no label and are labelled by the teacher, which has learnt from all "
         "55,000 labels: what a student without labels can take from a teacher that had them. T is "
-        "one of 2, 4 and 8, chosen with students of 230 hidden units; alpha is 0.9."
+        "one of 2, 4 and 8, the same for all three tables, chosen with students of 230 hidden "
+        "units; alpha is 0.9."
     )
     counts = [count for count in (100, 1_000, 10_000) if f"labels{count}_labels" in figures]
     return "\n\n".join(
