@@ -28,8 +28,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 import record
 
 from attar.evaluation import accuracy, predict_logits
+from attar.experiment.arguments import configured
 from attar.experiment.arms import Setting, Trainer, automatic
-from attar.experiment.distill import configured
 from attar.experiment.inputs import Splits, make_splits, plan_student, size_of
 from attar.experiment.search import GoOn, Point, search
 from attar.experiment.searching import ArmSpace, score, spaces

@@ -15,8 +15,8 @@ from sklearn.ensemble import RandomForestClassifier
 from attar import UNLABELLED, AttarError
 from attar.data import ArrayData, Views, shift
 from attar.experiment import Experiment, Progress, distill
+from attar.experiment.arguments import views_to_choose
 from attar.experiment.arms import LOSSES
-from attar.experiment.distill import views_to_choose
 from attar.experiment.searching import ALPHAS, TEMPERATURES, score, spaces
 from attar.students import mlp, tree
 

@@ -198,9 +198,9 @@ def distill(
         if words:
             asked = teachers_named(words, trust or [], given, splits, folds, task=task)
         else:
-            recipe = Recipe.of(teacher_width, members, teacher_steps, pictures=pictures)
-            recipe.check_room(own, given, parameters=parameters, shrink=shrink)
-            asked = recipe.train(splits, out / "teacher", reporter)
+            big = Recipe.of(teacher_width, members, teacher_steps, pictures=pictures)
+            big.check_room(own, given, parameters=parameters, shrink=shrink)
+            asked = big.train(splits, out / "teacher", reporter)
             resume = True  # the folder is there now, with the teacher in it
         result = experiments.distill(
             asked,

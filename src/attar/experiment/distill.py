@@ -3,34 +3,36 @@
 from __future__ import annotations
 
 import contextlib
-import functools
-import math
-import tempfile
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
-
 from attar.checks import AttarError, check_number
-from attar.data import ArrayData, Views, usual_views
+from attar.data import Views
 from attar.data.label_columns import check_task
-from attar.engine import TrainConfig
 from attar.engine.processes import Processes
 from attar.experiment import arms as arms_of
-from attar.experiment.arms import Run, Setting, SoftLoss, Trainer
+from attar.experiment.all_arms import Hunt, train_all
+from attar.experiment.arguments import (
+    configured,
+    names_of,
+    seeds_of,
+    steps_of,
+    strengths_of,
+    views_to_choose,
+    with_views,
+)
+from attar.experiment.arms import SoftLoss, Trainer
 from attar.experiment.between import rows_between
 from attar.experiment.crossfit import Fit
-from attar.experiment.folder import claim, identity, settle
+from attar.experiment.folder import identity, run_folder, settle
 from attar.experiment.foreseen import Foreseen
 from attar.experiment.growing import at_most_one
-from attar.experiment.inputs import Splits, make_splits, plan_student, size_of
-from attar.experiment.measure import seconds_per_step
+from attar.experiment.inputs import make_splits, plan_student, size_of
 from attar.experiment.opening import measure, open_test, smallest_member
-from attar.experiment.progress import OnProgress, Progress, duration, quietly
-from attar.experiment.result import Experiment, Trial
-from attar.experiment.searching import ArmSpace, search_arm, spaces
+from attar.experiment.progress import OnProgress, Progress, quietly
+from attar.experiment.result import Experiment
+from attar.experiment.searching import spaces
 from attar.experiment.targets import (
     answers_anything,
     left_out_of,
@@ -41,7 +43,6 @@ from attar.experiment.targets import (
 from attar.experiment.tracking import Tracking, check_trackers
 from attar.losses import kl
 from attar.teachers import StoredTeacher
-from attar.types import Data
 
 #: Said where a teacher may have been trained on the very rows that it is judged on.
 READY_MADE = (
@@ -299,7 +300,7 @@ def distill(
         test,
         None if synthetic else transfer,
         groups=groups,
-        classes=_names(classes),
+        classes=names_of(classes),
         seed=split_seed,
     )
     if synthetic and answers_anything(teacher):
@@ -372,7 +373,7 @@ def distill(
             else arms_of.as_choices("temperature", temperature, auto=found[0], low=0, high=1e3),
             arms_of.as_choices("alpha", alpha, auto=found[1], low=0, high=1),
             learning_rate=learning_rate,
-            smoothing=_strengths(smoothing, soft),
+            smoothing=strengths_of(smoothing, soft),
             pseudo_labels=splits.unlabelled_rows > 0,
             views=with_or_without,
         )
@@ -384,7 +385,7 @@ def distill(
                 names,
                 likely=found,
                 learning_rate=learning_rate,
-                smoothing=_strengths(smoothing, soft),
+                smoothing=strengths_of(smoothing, soft),
                 unlabelled=splits.unlabelled_rows > 0,
                 few_labels=splits.few_labels,
                 views=with_or_without,
@@ -437,198 +438,5 @@ def distill(
     return experiment
 
 
-@contextlib.contextmanager
-def run_folder(out: str | Path | None, processes: Processes, *, resume: bool) -> Iterator[Path]:
-    """The folder of the run, claimed by the main process; a passing one without ``out``."""
-    with contextlib.ExitStack() as scratch:
-
-        def make() -> Path:
-            if out is not None:
-                return claim(Path(out), resume=resume)
-            return Path(scratch.enter_context(tempfile.TemporaryDirectory()))
-
-        folder = processes.from_main(processes.first(make))
-        assert folder is not None  # where it could not be made, all have stopped
-        if not folder.is_dir():
-            raise AttarError(
-                f"distill: process {processes.index} does not see the run folder {folder}. Name "
-                "one, with out=, that all processes share."
-            )
-        yield folder
-        processes.from_main(None)  # a passing folder goes when nobody reads it any more
-
-
 def _silently(progress: Progress) -> None:
     """What a process tells that is not the main one."""
-
-
-def seeds_of(seeds: int | Sequence[int]) -> list[int]:
-    """A count of seeds, or a list of them, as a list."""
-    if isinstance(seeds, int) and not isinstance(seeds, bool):
-        check_number("distill", "seeds", seeds, low=1, whole=True)
-        return list(range(seeds))
-    numbers = list(seeds) if isinstance(seeds, Sequence) else []
-    if not numbers or len(set(numbers)) != len(numbers):
-        raise AttarError(
-            "The 'seeds' parameter of distill must be a count or a list of different numbers of 0 "
-            f"or more. Got {seeds!r} instead."
-        )
-    for number in numbers:
-        check_number("distill", "seeds", number, low=0, whole=True)
-    return numbers
-
-
-def _names(classes: Sequence[str] | None) -> tuple[str, ...] | None:
-    return None if classes is None else tuple(str(name) for name in classes)
-
-
-def steps_of(steps: int | None, epochs: float | None, rows: int, batch_size: int) -> int:
-    """The steps of every run, said as such or as passes over the rows."""
-    if steps is not None and epochs is not None:
-        raise AttarError("distill: give steps= or epochs=, not both.")
-    if steps is not None:
-        check_number("distill", "steps", steps, low=1, whole=True)
-        return steps
-    passes = 20 if epochs is None else epochs
-    check_number("distill", "epochs", passes, low=0, low_open=True)
-    return max(1, round(passes * rows / batch_size))
-
-
-def configured(
-    steps: int,
-    evaluations: int,
-    learning_rate: float,
-    *,
-    weight_decay: float = 0.01,
-    any_threads: bool = False,
-) -> TrainConfig:
-    """A run that is validated and kept so many times on its way."""
-    every = max(1, steps // (4 * evaluations))
-    return TrainConfig(
-        steps=steps,
-        learning_rate=learning_rate,
-        weight_decay=weight_decay,
-        log_every=every,
-        evaluate_every=4 * every,
-        checkpoint_every=4 * every,
-        any_threads=any_threads,
-    )
-
-
-def views_to_choose(views: Any, data: Data) -> tuple[Views | None, tuple[bool, ...]]:
-    """The views of an experiment, and what to choose from: with them, without them, or both.
-
-    Args:
-        views: As :func:`distill` takes them.
-        data: The training rows.
-    """
-    if views == "auto":
-        usual = usual_views(data)
-        return usual, (True,) if usual is None else (True, False)
-    if views is None or isinstance(views, Views):
-        return views, (True,)
-    given = list(views) if isinstance(views, list | tuple) else []
-    one = [some for some in given if isinstance(some, Views)]
-    if len(one) != 1 or len(given) > 2 or (len(given) == 2 and None not in given):
-        raise AttarError(
-            "The 'views' parameter of distill must be Views, [None, Views], 'auto' or None. Got "
-            f"{views!r} instead."
-        )
-    return one[0], (True, False) if len(given) > 1 else (True,)
-
-
-def with_views(splits: Splits, views: Views) -> Splits:
-    """The splits with seeded transforms of what is learnt from."""
-    if not isinstance(splits.train, ArrayData):
-        raise AttarError(
-            "distill: views= needs training rows in memory; data that is read row by row takes "
-            "its views itself (from_dataset(..., views=...))."
-        )
-    part = splits.transfer
-    return replace(
-        splits,
-        train=splits.train.with_views(views),
-        transfer=part.with_views(views) if isinstance(part, ArrayData) else part,
-    )
-
-
-def _strengths(smoothing: Sequence[float] | None, soft: Tensor) -> list[float]:
-    if smoothing is None:
-        return [*arms_of.SMOOTHING, round(arms_of.entropy_smoothing(soft), 4)]
-    return list(smoothing)
-
-
-@dataclass(frozen=True)
-class Hunt:
-    """A search instead of lists.
-
-    Attributes:
-        spaces: What each arm looks through.
-        cost: Of each arm's search, in whole runs.
-        folder: Where what was tried is kept.
-    """
-
-    spaces: dict[str, ArmSpace]
-    cost: float
-    folder: Path
-
-
-def train_all(
-    trainer: Trainer,
-    settings: dict[str, list[Setting]],
-    seeds: list[int],
-    tell: OnProgress,
-    hunt: Hunt | None = None,
-    foreseen: Foreseen | None = None,
-) -> tuple[dict[str, list[Run]], list[Trial]]:
-    """Choose each arm's setting on validation under the first seed, then train the others."""
-    runs = sum(len(some) + len(seeds) - 1 for some in settings.values())
-    if hunt is not None:
-        runs = math.ceil(len(settings) * (hunt.cost + len(seeds) - 1))
-    steps = trainer.config.steps
-    if not trainer.plan.grown:
-        cost = seconds_per_step(trainer, settings["distilled"][0])
-        tell(
-            Progress(
-                "cost",
-                f"{runs} runs of {steps:,} steps, about {duration(cost * steps * runs)} in all",
-                seconds=cost * steps * runs,
-            )
-        )
-        if foreseen is not None and trainer.processes.main:
-            foreseen.costs(runs, steps, cost * steps * runs)
-    done = 0
-
-    def report(setting: Setting, seed: int, step: int) -> None:
-        message = f"{setting.arm} student, seed {seed}"
-        tell(Progress("train", message, done * steps + step, runs * steps))
-
-    trainer.on_step = report
-    chosen: dict[str, list[Run]] = {}
-    trials: list[Trial] = []
-    for arm, some in settings.items():
-        if hunt is not None:
-            best, found = search_arm(
-                trainer,
-                hunt.spaces[arm],
-                seeds[0],
-                cost=hunt.cost,
-                looks=-(-steps // (trainer.config.evaluate_every or steps)),
-                folder=hunt.folder,
-            )
-            trials += found
-            done += round(hunt.cost)
-        else:
-            tried = []
-            for setting in some:
-                tried.append(trainer.run(setting, seeds[0]))
-                done += 1
-            best = max(tried, key=lambda run: run.rank)
-            trials += [Trial(r.setting, r.seed, r.validation, r is best) for r in tried]
-        chosen[arm] = [best]
-        if arm == "hard" and foreseen is not None:
-            trainer.processes.first(functools.partial(foreseen.trained, best))
-        for seed in seeds[1:]:
-            chosen[arm].append(trainer.run(best.setting, seed))
-            done += 1
-    return chosen, trials

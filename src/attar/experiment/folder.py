@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from attar.checks import AttarError
+from attar.engine.processes import Processes
 from attar.experiment.arms import Setting, Trainer
 from attar.experiment.inputs import StudentPlan
 from attar.files import write_text
@@ -29,6 +32,27 @@ def claim(folder: Path, *, resume: bool, owner: str = "distill") -> Path:
         )
     folder.mkdir(parents=True, exist_ok=True)
     return folder
+
+
+@contextlib.contextmanager
+def run_folder(out: str | Path | None, processes: Processes, *, resume: bool) -> Iterator[Path]:
+    """The folder of the run, claimed by the main process; a passing one without ``out``."""
+    with contextlib.ExitStack() as scratch:
+
+        def make() -> Path:
+            if out is not None:
+                return claim(Path(out), resume=resume)
+            return Path(scratch.enter_context(tempfile.TemporaryDirectory()))
+
+        folder = processes.from_main(processes.first(make))
+        assert folder is not None  # where it could not be made, all have stopped
+        if not folder.is_dir():
+            raise AttarError(
+                f"distill: process {processes.index} does not see the run folder {folder}. Name "
+                "one, with out=, that all processes share."
+            )
+        yield folder
+        processes.from_main(None)  # a passing folder goes when nobody reads it any more
 
 
 def identity(

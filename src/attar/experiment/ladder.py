@@ -13,18 +13,11 @@ from attar.data import Views
 from attar.engine.processes import Processes
 from attar.evaluation import accuracy
 from attar.experiment import arms as arms_of
+from attar.experiment.arguments import configured, seeds_of, steps_of, with_views
 from attar.experiment.arms import Setting, SoftLoss, Trainer
 from attar.experiment.climbing import Climb, identity_of, plan_kept
-from attar.experiment.distill import (
-    READY_MADE,
-    configured,
-    distill,
-    run_folder,
-    seeds_of,
-    steps_of,
-    with_views,
-)
-from attar.experiment.folder import settle
+from attar.experiment.distill import READY_MADE, distill
+from attar.experiment.folder import run_folder, settle
 from attar.experiment.growing import at_most_one
 from attar.experiment.inputs import Splits, make_splits
 from attar.experiment.ladder_advice import advise, doubts

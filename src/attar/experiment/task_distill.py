@@ -18,16 +18,11 @@ from attar.engine.processes import Processes
 from attar.evaluation import count_macs, predict_logits
 from attar.evaluation.quantiles import at_levels
 from attar.experiment import arms as arms_of
+from attar.experiment.all_arms import train_all
+from attar.experiment.arguments import configured, seeds_of, steps_of
 from attar.experiment.arms import Run, SoftLoss
-from attar.experiment.distill import (
-    READY_MADE,
-    configured,
-    run_folder,
-    seeds_of,
-    steps_of,
-    train_all,
-)
-from attar.experiment.folder import identity, settle
+from attar.experiment.distill import READY_MADE
+from attar.experiment.folder import identity, run_folder, settle
 from attar.experiment.inputs import Splits, make_splits, plan_student, size_of
 from attar.experiment.measure import time_values
 from attar.experiment.opening import facts_of, sizes_of

@@ -1,0 +1,91 @@
+"""Every arm of an experiment: its setting chosen under the first seed, then the other seeds."""
+
+from __future__ import annotations
+
+import functools
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+from attar.experiment.arms import Run, Setting, Trainer
+from attar.experiment.foreseen import Foreseen
+from attar.experiment.measure import seconds_per_step
+from attar.experiment.progress import OnProgress, Progress, duration
+from attar.experiment.result import Trial
+from attar.experiment.searching import ArmSpace, search_arm
+
+
+@dataclass(frozen=True)
+class Hunt:
+    """A search instead of lists.
+
+    Attributes:
+        spaces: What each arm looks through.
+        cost: Of each arm's search, in whole runs.
+        folder: Where what was tried is kept.
+    """
+
+    spaces: dict[str, ArmSpace]
+    cost: float
+    folder: Path
+
+
+def train_all(
+    trainer: Trainer,
+    settings: dict[str, list[Setting]],
+    seeds: list[int],
+    tell: OnProgress,
+    hunt: Hunt | None = None,
+    foreseen: Foreseen | None = None,
+) -> tuple[dict[str, list[Run]], list[Trial]]:
+    """Choose each arm's setting on validation under the first seed, then train the others."""
+    runs = sum(len(some) + len(seeds) - 1 for some in settings.values())
+    if hunt is not None:
+        runs = math.ceil(len(settings) * (hunt.cost + len(seeds) - 1))
+    steps = trainer.config.steps
+    if not trainer.plan.grown:
+        cost = seconds_per_step(trainer, settings["distilled"][0])
+        tell(
+            Progress(
+                "cost",
+                f"{runs} runs of {steps:,} steps, about {duration(cost * steps * runs)} in all",
+                seconds=cost * steps * runs,
+            )
+        )
+        if foreseen is not None and trainer.processes.main:
+            foreseen.costs(runs, steps, cost * steps * runs)
+    done = 0
+
+    def report(setting: Setting, seed: int, step: int) -> None:
+        message = f"{setting.arm} student, seed {seed}"
+        tell(Progress("train", message, done * steps + step, runs * steps))
+
+    trainer.on_step = report
+    chosen: dict[str, list[Run]] = {}
+    trials: list[Trial] = []
+    for arm, some in settings.items():
+        if hunt is not None:
+            best, found = search_arm(
+                trainer,
+                hunt.spaces[arm],
+                seeds[0],
+                cost=hunt.cost,
+                looks=-(-steps // (trainer.config.evaluate_every or steps)),
+                folder=hunt.folder,
+            )
+            trials += found
+            done += round(hunt.cost)
+        else:
+            tried = []
+            for setting in some:
+                tried.append(trainer.run(setting, seeds[0]))
+                done += 1
+            best = max(tried, key=lambda run: run.rank)
+            trials += [Trial(r.setting, r.seed, r.validation, r is best) for r in tried]
+        chosen[arm] = [best]
+        if arm == "hard" and foreseen is not None:
+            trainer.processes.first(functools.partial(foreseen.trained, best))
+        for seed in seeds[1:]:
+            chosen[arm].append(trainer.run(best.setting, seed))
+            done += 1
+    return chosen, trials

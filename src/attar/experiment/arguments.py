@@ -1,0 +1,114 @@
+"""The arguments of an experiment, read and looked at before anything is asked or trained."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from torch import Tensor
+
+from attar.checks import AttarError, check_number
+from attar.data import ArrayData, Views, usual_views
+from attar.engine import TrainConfig
+from attar.experiment import arms as arms_of
+from attar.experiment.inputs import Splits
+from attar.types import Data
+
+
+def seeds_of(seeds: int | Sequence[int]) -> list[int]:
+    """A count of seeds, or a list of them, as a list."""
+    if isinstance(seeds, int) and not isinstance(seeds, bool):
+        check_number("distill", "seeds", seeds, low=1, whole=True)
+        return list(range(seeds))
+    numbers = list(seeds) if isinstance(seeds, Sequence) else []
+    if not numbers or len(set(numbers)) != len(numbers):
+        raise AttarError(
+            "The 'seeds' parameter of distill must be a count or a list of different numbers of 0 "
+            f"or more. Got {seeds!r} instead."
+        )
+    for number in numbers:
+        check_number("distill", "seeds", number, low=0, whole=True)
+    return numbers
+
+
+def names_of(classes: Sequence[str] | None) -> tuple[str, ...] | None:
+    """The names of the classes as texts; None where none were given."""
+    return None if classes is None else tuple(str(name) for name in classes)
+
+
+def steps_of(steps: int | None, epochs: float | None, rows: int, batch_size: int) -> int:
+    """The steps of every run, said as such or as passes over the rows."""
+    if steps is not None and epochs is not None:
+        raise AttarError("distill: give steps= or epochs=, not both.")
+    if steps is not None:
+        check_number("distill", "steps", steps, low=1, whole=True)
+        return steps
+    passes = 20 if epochs is None else epochs
+    check_number("distill", "epochs", passes, low=0, low_open=True)
+    return max(1, round(passes * rows / batch_size))
+
+
+def configured(
+    steps: int,
+    evaluations: int,
+    learning_rate: float,
+    *,
+    weight_decay: float = 0.01,
+    any_threads: bool = False,
+) -> TrainConfig:
+    """A run that is validated and kept so many times on its way."""
+    every = max(1, steps // (4 * evaluations))
+    return TrainConfig(
+        steps=steps,
+        learning_rate=learning_rate,
+        weight_decay=weight_decay,
+        log_every=every,
+        evaluate_every=4 * every,
+        checkpoint_every=4 * every,
+        any_threads=any_threads,
+    )
+
+
+def views_to_choose(views: Any, data: Data) -> tuple[Views | None, tuple[bool, ...]]:
+    """The views of an experiment, and what to choose from: with them, without them, or both.
+
+    Args:
+        views: As :func:`distill` takes them.
+        data: The training rows.
+    """
+    if views == "auto":
+        usual = usual_views(data)
+        return usual, (True,) if usual is None else (True, False)
+    if views is None or isinstance(views, Views):
+        return views, (True,)
+    given = list(views) if isinstance(views, list | tuple) else []
+    one = [some for some in given if isinstance(some, Views)]
+    if len(one) != 1 or len(given) > 2 or (len(given) == 2 and None not in given):
+        raise AttarError(
+            "The 'views' parameter of distill must be Views, [None, Views], 'auto' or None. Got "
+            f"{views!r} instead."
+        )
+    return one[0], (True, False) if len(given) > 1 else (True,)
+
+
+def with_views(splits: Splits, views: Views) -> Splits:
+    """The splits with seeded transforms of what is learnt from."""
+    if not isinstance(splits.train, ArrayData):
+        raise AttarError(
+            "distill: views= needs training rows in memory; data that is read row by row takes "
+            "its views itself (from_dataset(..., views=...))."
+        )
+    part = splits.transfer
+    return replace(
+        splits,
+        train=splits.train.with_views(views),
+        transfer=part.with_views(views) if isinstance(part, ArrayData) else part,
+    )
+
+
+def strengths_of(smoothing: Sequence[float] | None, soft: Tensor) -> list[float]:
+    """The label smoothing to try: what was given, or the usual and that of the targets' entropy."""
+    if smoothing is None:
+        return [*arms_of.SMOOTHING, round(arms_of.entropy_smoothing(soft), 4)]
+    return list(smoothing)
