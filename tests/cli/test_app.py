@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import io
 import json
 import subprocess
 import sys
 import warnings
-from contextlib import redirect_stderr, redirect_stdout
 
 import pytest
+from command_line import attar
 
 import attar as package
 from attar.checks import AttarError
-from attar.cli import app, main
+from attar.cli import app
 
 HEAVY = ("torch", "sklearn", "onnxruntime", "datasets", "accelerate", "pandas", "pyarrow")
 COMMANDS = (
@@ -27,14 +26,6 @@ COMMANDS = (
     "bundle",
     "predict",
 )
-
-
-def attar(*words):
-    """Exit code, stdout and stderr of one command line."""
-    out, err = io.StringIO(), io.StringIO()
-    with redirect_stdout(out), redirect_stderr(err):
-        code = main([str(word) for word in words])
-    return code, out.getvalue(), err.getvalue()
 
 
 def loaded_by(words):

@@ -2,27 +2,17 @@
 
 from __future__ import annotations
 
-import io
 import json
 import shutil
-from contextlib import redirect_stderr, redirect_stdout
 
 import numpy as np
 import pytest
+from command_line import attar
 from sklearn.datasets import load_iris
 
-from attar.cli import main
 from attar.experiment import distill
 from attar.export import read_bundle, runtime
 from attar.students import mlp
-
-
-def attar(*words):
-    """Exit code, stdout and stderr of one command line."""
-    out, err = io.StringIO(), io.StringIO()
-    with redirect_stdout(out), redirect_stderr(err):
-        code = main([str(word) for word in words])
-    return code, out.getvalue(), err.getvalue()
 
 
 @pytest.fixture(scope="module")

@@ -4,23 +4,16 @@ from __future__ import annotations
 
 import io
 import json
-from contextlib import redirect_stderr, redirect_stdout
+from contextlib import redirect_stdout
 
 import numpy as np
 import pytest
+from command_line import attar
 
-from attar.cli import main, show
+from attar.cli import show
 
 #: What every run here has, so that it takes a second.
 QUICK = ("--parameters", "200", "--steps", "20", "--seeds", "2")
-
-
-def attar(*words):
-    """Exit code, stdout and stderr of one command line."""
-    out, err = io.StringIO(), io.StringIO()
-    with redirect_stdout(out), redirect_stderr(err):
-        code = main([str(word) for word in words])
-    return code, out.getvalue(), err.getvalue()
 
 
 @pytest.fixture(scope="module")

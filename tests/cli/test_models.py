@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import csv
-import io
 import json
 import subprocess
 import sys
-from contextlib import redirect_stderr, redirect_stdout
 
 import numpy as np
 import pytest
 import torch
+from command_line import attar
 
-from attar.cli import main
 from attar.export import runtime, to_onnx
 from attar.export.weights import load_weights, save_weights
 from attar.store import Store
@@ -23,14 +21,6 @@ COLUMNS = [
     {"name": "x", "kind": "number"},
     {"name": "city", "kind": "category", "categories": ["Oslo", "Rome"]},
 ]
-
-
-def attar(*words):
-    """Exit code, stdout and stderr of one command line."""
-    out, err = io.StringIO(), io.StringIO()
-    with redirect_stdout(out), redirect_stderr(err):
-        code = main([str(word) for word in words])
-    return code, out.getvalue(), err.getvalue()
 
 
 def linear(*rows):
