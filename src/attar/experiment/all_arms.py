@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from attar.experiment.arms import Run, Setting, Trainer
@@ -38,7 +38,12 @@ def train_all(
     hunt: Hunt | None = None,
     foreseen: Foreseen | None = None,
 ) -> tuple[dict[str, list[Run]], list[Trial]]:
-    """Choose each arm's setting on validation under the first seed, then train the others."""
+    """Choose each arm's setting on validation under the first seed, then train the others.
+
+    Hard labels come first and look for a learning rate; all others begin with what they found. It
+    is for the student and the data that a rate is right, and an arm that has T, alpha or a strength
+    to look for instead would otherwise stand there with one that nobody has tuned.
+    """
     runs = sum(len(some) + len(seeds) - 1 for some in settings.values())
     if hunt is not None:
         runs = math.ceil(len(settings) * (hunt.cost + len(seeds) - 1))
@@ -63,11 +68,13 @@ def train_all(
     trainer.on_step = report
     chosen: dict[str, list[Run]] = {}
     trials: list[Trial] = []
+    factor = 1.0
     for arm, some in settings.items():
         if hunt is not None:
+            space = hunt.spaces[arm]
             best, found = search_arm(
                 trainer,
-                hunt.spaces[arm],
+                replace(space, learning_rate=factor * space.learning_rate),
                 seeds[0],
                 cost=hunt.cost,
                 looks=-(-steps // (trainer.config.evaluate_every or steps)),
@@ -78,11 +85,14 @@ def train_all(
         else:
             tried = []
             for setting in some:
-                tried.append(trainer.run(setting, seeds[0]))
+                rate = factor * setting.learning_rate
+                tried.append(trainer.run(replace(setting, learning_rate=rate), seeds[0]))
                 done += 1
             best = max(tried, key=lambda run: run.rank)
             trials += [Trial(r.setting, r.seed, r.validation, r is best) for r in tried]
         chosen[arm] = [best]
+        if arm == "hard":
+            factor = best.setting.learning_rate / some[0].learning_rate
         if arm == "hard" and foreseen is not None:
             trainer.processes.first(functools.partial(foreseen.trained, best))
         for seed in seeds[1:]:

@@ -133,7 +133,8 @@ def distill(
             validation by successive halving, each among what was given; no trial asks the teacher
             (:func:`attar.experiment.search.search`).
         search_cost: What such a search may cost, in whole trainings; every arm looks for a setting
-            of its own at the same cost (hard labels and pseudo-labels for a learning rate).
+            of its own at the same cost (hard labels and pseudo-labels for a learning rate; the
+            others begin with the one that was best for hard labels).
         seeds: How many, or which. One seed never gives a verdict.
         steps: Optimizer steps of every run.
         epochs: Instead of ``steps``: passes over all training rows (20 by default).
