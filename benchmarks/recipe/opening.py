@@ -33,7 +33,7 @@ def run(task: Task, cache: Path) -> Experiment:
     if lesson.views:
         given["views"] = [None, lesson.views["shift"]]
     if lesson.synthetic is not None:
-        given["transfer"] = lesson.synthetic
+        given["transfer"] = [None, lesson.synthetic]
     return attar.distill(
         lesson.teacher,
         family,

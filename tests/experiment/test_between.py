@@ -95,14 +95,41 @@ def test_an_experiment_by_the_recipe() -> None:
     )
     assert found.facts["rows"]["unlabelled"] > found.facts["rows"]["labelled"]
     assert "pseudo" in found.arms
+    for arm, asked in (("hard", {True}), ("pseudo", {True, False}), ("distilled", {True, False})):
+        tried = [one.setting for one in found.trials if one.setting.arm == arm]
+        assert {one.further for one in tried} == asked
+        assert len({one.key for one in tried}) == len(tried)
     # Nobody can ask answers that are there already about further rows.
     said = GivenTeacher(np.eye(3)[y] + 0.01)
     plain = attar.distill(said, attar.students.mlp, train=(X, y), **given, **attar.RECIPE)
     assert plain.facts["rows"]["unlabelled"] == 0
 
 
+def test_an_arm_does_without_rows_that_mislead_it() -> None:
+    X, y = load_wine(return_X_y=True)
+    X = X.astype(np.float32)
+    rows = torch.cat([torch.arange(len(y)), torch.arange(1000, 1890)])
+    said = np.concatenate([np.eye(3)[y], np.eye(3)[np.zeros(890, dtype=int)]])  # all of class 0
+    teacher = GivenTeacher(0.97 * said + 0.01, rows=rows)
+    more = np.repeat(X, 5, axis=0) + np.float32(0.01)
+    found = attar.distill(
+        teacher,
+        attar.students.mlp,
+        train=(X, y),
+        transfer=[None, ArrayData(torch.from_numpy(more), rows=rows[len(y) :])],
+        parameters=200,
+        steps=80,
+        seeds=2,
+        batch_size=32,
+        learning_rate=0.01,
+        latency_seconds=0,
+    )
+    assert not found.arms["distilled"].setting.further
+    assert found.arms["distilled"].mean("accuracy") > 0.8
+
+
 def test_another_word_is_refused() -> None:
-    with pytest.raises(AttarError, match=r"must be rows, a mask, 'auto' or None. Got 'munge'"):
+    with pytest.raises(AttarError, match=r"must be rows, a mask, \[None, rows\], 'auto'"):
         attar.distill(None, None, train=None, transfer="munge")
-    with pytest.raises(AttarError, match="transfer='auto' is there for classes and a student"):
+    with pytest.raises(AttarError, match="a choice of transfer is there for classes and a student"):
         attar.distill(None, None, train=None, transfer="auto", student_size="auto")

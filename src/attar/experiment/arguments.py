@@ -70,6 +70,27 @@ def configured(
     )
 
 
+def transfer_to_choose(transfer: Any) -> tuple[Any, bool]:
+    """The transfer set of an experiment, and whether the arms choose to do without it.
+
+    Args:
+        transfer: As :func:`distill` takes it.
+
+    Example:
+        >>> transfer_to_choose("auto"), transfer_to_choose([None, "rows"]), transfer_to_choose(None)
+        (('auto', True), ('rows', True), (None, False))
+    """
+    if isinstance(transfer, str) and transfer != "auto":
+        raise AttarError(
+            "The 'transfer' parameter of distill must be rows, a mask, [None, rows], 'auto' or "
+            f"None. Got {transfer!r} instead."
+        )
+    # A pair (X, y) has an X, so this is no pair.
+    if isinstance(transfer, list | tuple) and len(transfer) == 2 and transfer[0] is None:
+        return transfer[1], True
+    return transfer, isinstance(transfer, str)
+
+
 def views_to_choose(views: Any, data: Data) -> tuple[Views | None, tuple[bool, ...]]:
     """The views of an experiment, and what to choose from: with them, without them, or both.
 
@@ -99,11 +120,12 @@ def with_views(splits: Splits, views: Views) -> Splits:
             "distill: views= needs training rows in memory; data that is read row by row takes "
             "its views itself (from_dataset(..., views=...))."
         )
-    part = splits.transfer
+    part, own = splits.transfer, splits.own
     return replace(
         splits,
         train=splits.train.with_views(views),
         transfer=part.with_views(views) if isinstance(part, ArrayData) else part,
+        own=own.with_views(views) if isinstance(own, ArrayData) else own,
     )
 
 

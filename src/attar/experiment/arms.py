@@ -55,6 +55,7 @@ class Setting:
         learning_rate: The peak of the schedule.
         loss: A name of :data:`LOSSES`, where the loss was chosen too; None: the experiment's.
         views: False where the student learns from the rows as they are, though they have views.
+        further: False where it learns without the further rows that are there for the soft loss.
     """
 
     arm: str
@@ -64,11 +65,16 @@ class Setting:
     smoothing: float | None = None
     loss: str | None = None
     views: bool = True
+    further: bool = True
 
     @property
     def key(self) -> str:
         """A name for folders and tables: ``distilled-T4-a0.9``."""
-        words = [self.arm] if self.views else [self.arm, "no-views"]
+        words = [self.arm]
+        if not self.views:
+            words.append("no-views")
+        if not self.further:
+            words.append("own-rows")
         if self.loss is not None:
             words.append(self.loss)
         if self.temperature is not None:
@@ -95,7 +101,10 @@ class Setting:
 
     def data(self, splits: Splits) -> Data:
         """The rows that a student of this arm learns from."""
-        rows = splits.taught if self.arm in ("distilled", "pseudo") else splits.labelled
+        if self.arm not in ("distilled", "pseudo"):
+            rows = splits.labelled
+        else:
+            rows = splits.taught if self.further or splits.own is None else splits.own
         return rows if self.views else as_they_are(rows)
 
 
@@ -129,16 +138,18 @@ def candidates(
     smoothing: Sequence[float],
     pseudo_labels: bool,
     views: Sequence[bool] = (True,),
+    further: Sequence[bool] = (True,),
 ) -> dict[str, list[Setting]]:
     """Each arm's settings to try, as many for every arm as the distilled one has.
 
     The smoothed arm always tries its own strengths, also where the distilled arm has a single
     setting: that gives it more trials, never fewer. With or without ``views``, where that is to
-    be chosen, is tried with each of them.
+    be chosen, is tried with each of them; with or without ``further`` rows by the arms that hear
+    the teacher.
     """
     distilled = [
-        Setting("distilled", learning_rate, temperature=t, alpha=a)
-        for t, a in itertools.product(temperatures, alphas)
+        Setting("distilled", learning_rate, temperature=t, alpha=a, further=more)
+        for t, a, more in itertools.product(temperatures, alphas, further)
     ]
     trials = len(distilled)
     rates = [learning_rate * factor for factor in _factors(trials)]

@@ -19,6 +19,7 @@ from attar.experiment.arguments import (
     seeds_of,
     steps_of,
     strengths_of,
+    transfer_to_choose,
     views_to_choose,
     with_views,
 )
@@ -120,8 +121,10 @@ def distill(
             rows are all found there) *are* the transfer set: the student hears the teacher about
             these alone, and no label where the pair has none. Other rows, ``(X, None)`` or
             data, are added to ``train`` for the soft loss alone. Whole classes may be missing:
-            see :func:`attar.evaluation.correct_bias`. ``"auto"`` adds rows between the training
-            rows of a table, twice as many, where the teacher can be asked about them.
+            see :func:`attar.evaluation.correct_bias`. ``[None, rows]`` lets the arms that hear the
+            teacher choose on validation whether they learn from other rows at all; ``"auto"`` does
+            so with rows between the training rows of a table, twice as many, where the teacher
+            can be asked about them.
         classes: The names of the classes in label order, where the data does not tell.
         temperature: T above 0: a number, a list to choose from (each is trained to its end), or
             ``"auto"``; trees are built on the answers themselves, or on sharper ones: at most 1.
@@ -202,9 +205,9 @@ def distill(
         Hinton, Vinyals, Dean 2015, Distilling the Knowledge in a Neural Network.
     """
     check_task("distill", task)
-    if isinstance(transfer, str) and (student_size is not None or task != "multiclass"):
+    if transfer_to_choose(transfer)[1] and (student_size is not None or task != "multiclass"):
         raise AttarError(
-            f"distill: transfer={transfer!r} is there for classes and a student of a given size. "
+            "distill: a choice of transfer is there for classes and a student of a given size. "
             "Give the rows themselves, or none."
         )
     if student_size is not None:
@@ -289,27 +292,24 @@ def distill(
     processes = Processes(accelerator)
     tell = (progress or quietly) if processes.main else _silently
     numbers = seeds_of(seeds)
-    synthetic = isinstance(transfer, str)
-    if synthetic and transfer != "auto":
-        raise AttarError(
-            "The 'transfer' parameter of distill must be rows, a mask, 'auto' or None. Got "
-            f"{transfer!r} instead."
-        )
+    rows, optional = transfer_to_choose(transfer)
+    between = isinstance(rows, str)
     splits = make_splits(
         train,
         validation,
         test,
-        None if synthetic else transfer,
+        None if between else rows,
         groups=groups,
         classes=names_of(classes),
         seed=split_seed,
     )
-    if synthetic and answers_anything(teacher):
+    if between and answers_anything(teacher):
         splits = rows_between(splits, seed=split_seed)
+    with_or_without = (True, False) if optional and splits.own is not None else (True,)
     cut_here = test is None or validation is None
     if fit is not None and folds is None:
         raise AttarError("distill: fit= goes with folds=. Give folds=5, or leave it out.")
-    seen, with_or_without = views_to_choose(views, splits.train)
+    seen, in_views = views_to_choose(views, splits.train)
     if seen is not None:
         splits = with_views(splits, seen)
     # All that can be wrong is looked at before the teacher is asked about a single row.
@@ -376,7 +376,8 @@ def distill(
             learning_rate=learning_rate,
             smoothing=strengths_of(smoothing, soft),
             pseudo_labels=splits.unlabelled_rows > 0,
-            views=with_or_without,
+            views=in_views,
+            further=with_or_without,
         )
         wide = None
         if not plan.grown:
@@ -389,7 +390,8 @@ def distill(
                 smoothing=strengths_of(smoothing, soft),
                 unlabelled=splits.unlabelled_rows > 0,
                 few_labels=splits.few_labels,
-                views=with_or_without,
+                views=in_views,
+                further=with_or_without,
             )
         hunt = None if wide is None else Hunt(wide, search_cost, folder / "search")
         tried: Any = settings if wide is None else {arm: [one] for arm, one in wide.items()}

@@ -32,6 +32,8 @@ class Splits:
         test: Labelled rows, opened once, at the end.
         transfer: The part of ``train`` that the student is distilled on; None: all of it.
         groups: Which rows belong together; None where that was not said.
+        own: ``train`` without the further rows that teach by the soft loss alone; None where there
+            are none.
     """
 
     train: Data
@@ -39,6 +41,7 @@ class Splits:
     test: Data
     transfer: Data | None = None
     groups: Groups | None = None
+    own: Data | None = None
 
     @property
     def taught(self) -> Data:
@@ -63,7 +66,8 @@ class Splits:
             return self
         train = self.train.take((~torch.isin(self.train.rows, rows)).nonzero()[:, 0])
         taught = None if self.transfer is None else still_there(self.transfer, train)
-        return replace(self, train=among_themselves(train), transfer=taught)
+        own = None if self.own is None else among_themselves(still_there(self.own, train))
+        return replace(self, train=among_themselves(train), transfer=taught, own=own)
 
     @property
     def unlabelled_rows(self) -> int:
@@ -127,14 +131,14 @@ def make_splits(
             data, parts[name] = split(data, (0.8, 0.2), seed=seed + number)
         elif name not in parts and whose is not None:
             data, parts[name] = whose.split(data, seed=seed + number)
-    taught = None
+    taught = own = None
     if part:
         taught = still_there(parts["transfer"], data)
     elif "transfer" in parts:
+        own = data
         data = add_rows(cast(ArrayData, data), cast(ArrayData, parts["transfer"]))
-    splits = Splits(
-        data, as_they_are(parts["validation"]), as_they_are(parts["test"]), taught, whose
-    )
+    judged = [as_they_are(parts[name]) for name in ("validation", "test")]
+    splits = Splits(data, *judged, transfer=taught, groups=whose, own=own)
     _check(splits)
     return splits
 

@@ -60,6 +60,7 @@ def spaces(
     unlabelled: bool,
     few_labels: bool,
     views: Sequence[bool] = (True,),
+    further: Sequence[bool] = (True,),
 ) -> dict[str, ArmSpace] | None:
     """The space of every arm, where anything is ``"auto"``; None where nothing is.
 
@@ -73,6 +74,7 @@ def spaces(
         unlabelled: Whether rows have no label: there is an arm of pseudo-labels then.
         few_labels: Whether most have none.
         views: True, False, or both where that is to be chosen: every arm looks through them.
+        further: The same of further rows, for the arms that hear the teacher.
     """
     auto = any(isinstance(one, str) and one == "auto" for one in (temperature, alpha))
     if not auto and loss is None:
@@ -105,16 +107,19 @@ def spaces(
     if unlabelled:
         found["pseudo"] = ArmSpace("pseudo", learning_rate, dict(rates), ({"learning_rate": 1.0},))
     found["distilled"] = ArmSpace("distilled", learning_rate, values, tuple(first[:4]))
-    if tuple(views) == (True,):
-        return found
-    return {arm: _with_views(space, views) for arm, space in found.items()}
+    for arm, space in found.items():
+        taught = arm in ("distilled", "pseudo")
+        found[arm] = _with_choice(space, "further", further if taught else (True,))
+        found[arm] = _with_choice(found[arm], "views", views)
+    return found
 
 
-def _with_views(space: ArmSpace, views: Sequence[bool]) -> ArmSpace:
-    """The same with one more choice; the likeliest points are begun with and without views."""
-    first = [{**point, "views": seen} for point in space.first for seen in views]
-    values = {**space.values, "views": tuple(views)}
-    return replace(space, values=values, first=tuple(first[:4]))
+def _with_choice(space: ArmSpace, name: str, values: Sequence[bool]) -> ArmSpace:
+    """The same with one more choice; the likeliest points are begun with each of its values."""
+    if tuple(values) == (True,):
+        return space
+    first = [{**point, name: value} for point in space.first for value in values]
+    return replace(space, values={**space.values, name: tuple(values)}, first=tuple(first[:4]))
 
 
 def _values(given: Any, auto: tuple[float, ...]) -> tuple[Any, ...]:
