@@ -34,7 +34,7 @@ from attar.losses import (
     standardized,
 )
 from attar.students import family_named
-from attar.teachers import ModelTeacher
+from attar.teachers import GivenTeacher, ModelTeacher
 from attar.types import UNLABELLED, Batch, Outputs, Teacher
 
 LOSSES: dict[str, Callable[..., Tensor]] = {
@@ -67,6 +67,7 @@ class Recipe:
         argmax: The share of the soft loss that is given to the teacher's argmax.
         confident: Each row's soft loss weighted by the probability of its label to the teacher.
         assistant: Whether a student four times as large learns first, and then teaches.
+        averaged: Whether the teacher's answer about an image is the mean over all its views.
     """
 
     arm: str = "distilled"
@@ -82,6 +83,7 @@ class Recipe:
     argmax: float = 0.0
     confident: bool = False
     assistant: bool = False
+    averaged: bool = False
 
     @property
     def key(self) -> str:
@@ -186,6 +188,8 @@ def _trained(
     if recipe.assistant:
         first = replace(recipe, assistant=False)
         teacher = ModelTeacher(_trained(lesson, task, first, seed, larger=4 * larger)[1])
+    if recipe.averaged:
+        teacher = _over_views(lesson)
     if recipe.calibrated:
         teacher = Scaled(teacher, _sharpness(lesson))
     taught: ArrayData = rows
@@ -223,6 +227,16 @@ def _trained(
             curve.append([record.step, record.validation["accuracy"]])
     final = model if averaged is None else averaged
     return {**_judge(final.eval(), lesson.validation), "curve": curve}, final
+
+
+def _over_views(lesson: Lesson) -> Teacher:
+    """The mean of the teacher's probabilities over the views of each row."""
+    told, rows = lesson.told("shift"), lesson.train.with_views(lesson.views["shift"])
+    said = []
+    for part in torch.arange(len(rows)).split(4096):
+        views = [told(rows.batch(part, view)).logits for view in range(rows.view_count)]
+        said.append(torch.stack(views).softmax(dim=2).mean(dim=0))  # type: ignore[arg-type]
+    return GivenTeacher(torch.cat(said).numpy(), rows=rows.rows, outputs="probabilities")
 
 
 def _judge(student: nn.Module, rows: ArrayData) -> dict[str, float]:

@@ -72,6 +72,7 @@ LEVERS: dict[str, Recipe] = {
     "weights averaged": Recipe(average=True),
     "hard, weights averaged": Recipe("hard", average=True),
     "assistant": Recipe(assistant=True),
+    "teacher over views": Recipe(averaged=True),
 }
 
 
