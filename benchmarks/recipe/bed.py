@@ -58,7 +58,6 @@ OPENED = (
     Task("digits", 150, "plain_convnet", 50, opened=True),
     Task("mnist", None, "mlp", 50, steps=4000, opened=True),
     Task("mnist", 60, "mlp", 10, steps=4000, opened=True),
-    Task("mnist", None, "plain_convnet", 50, steps=1500, opened=True),
     _table("letter", 2000, opened=True),
     _table("letter", None, "mlp", opened=True),
     _table("diamonds", None, opened=True),

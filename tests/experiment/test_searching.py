@@ -18,6 +18,7 @@ from attar.experiment import Experiment, Progress, distill
 from attar.experiment.arguments import views_to_choose
 from attar.experiment.arms import LOSSES
 from attar.experiment.searching import ALPHAS, TEMPERATURES, score, spaces
+from attar.experiment.summary import summarise
 from attar.students import mlp, tree
 
 
@@ -173,6 +174,8 @@ def test_every_arm_chooses_whether_it_learns_from_views(*, searched: bool) -> No
     given = {} if searched else {"temperature": 2.0, "alpha": 0.9, "loss": "kl"}
     experiment = run(views=[None, Views([emptied], 8)], steps=120, **given)
     assert not experiment.arms["hard"].setting.views
+    told = "without views" in summarise(experiment)
+    assert told is not experiment.arms["distilled"].setting.views
     for name in experiment.arms:
         tried = [one for one in experiment.trials if one.setting.arm == name]
         assert {one.setting.views for one in tried} == {True, False}

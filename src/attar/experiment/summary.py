@@ -126,6 +126,12 @@ def nats(interval: Interval | None) -> str:
     return f"{interval.mean:+.3f} nats ({interval.low:+.3f} to {interval.high:+.3f})"
 
 
+def _without(setting: Any) -> str:
+    """What the student chose to do without."""
+    words = "" if setting.views else ", without views"
+    return words if setting.further else words + ", without the further rows"
+
+
 def summarise(experiment: Experiment) -> str:
     """The Markdown of ``summary.md``."""
     e, c = experiment, experiment.comparison
@@ -140,7 +146,8 @@ def summarise(experiment: Experiment) -> str:
         f"Learnt from {rows['labelled']:,} labelled and {rows['unlabelled']:,} unlabelled rows; "
         f"choices made on {rows['validation']:,} others; opened once: {rows['test']:,} test rows. "
         f"{len(e.facts['seeds'])} seeds, {e.facts['steps']:,} steps each. "
-        f"T = {setting.temperature:g}, alpha = {setting.alpha:g}.{_transfer(rows)}",
+        f"T = {setting.temperature:g}, alpha = {setting.alpha:g}{_without(setting)}."
+        f"{_transfer(rows)}",
         "",
         e.table(),
         "",

@@ -153,7 +153,7 @@ def learnt(run: Run) -> list[dict[str, str]]:
 
 
 def setting(run: Run) -> str:
-    """T, alpha, steps and seeds, in one line."""
+    """T, alpha, what was done without, steps and seeds, in one line."""
     arm, told = Node(dict(run.arms["distilled"].setting), "result.json"), run.told
     words = [
         f"{sign} = {value:g}"
@@ -161,6 +161,9 @@ def setting(run: Run) -> str:
         if (value := arm[key].number()) is not None
         and not (key == "temperature" and run.task in ("regression", "quantiles"))  # there is none
     ]
+    for key, called in (("views", "without views"), ("further", "without the further rows")):
+        if arm[key].flag() is False:
+            words.append(called)
     for key, called in (("steps", "steps"), ("batch_size", "rows a step")):
         count = told[key].count()
         if count is not None:
