@@ -137,8 +137,14 @@ def make_splits(
     elif "transfer" in parts:
         own = data
         data = add_rows(cast(ArrayData, data), cast(ArrayData, parts["transfer"]))
-    judged = [as_they_are(parts[name]) for name in ("validation", "test")]
-    splits = Splits(data, *judged, transfer=taught, groups=whose, own=own)
+    splits = Splits(
+        data,
+        as_they_are(parts["validation"]),
+        as_they_are(parts["test"]),
+        transfer=taught,
+        groups=whose,
+        own=own,
+    )
     _check(splits)
     return splits
 
