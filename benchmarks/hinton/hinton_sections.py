@@ -158,6 +158,17 @@ def few_labels(figures: Figures, table: Any, rows: Sequence[Any]) -> str:
         "units; alpha is 0.9."
     )
     counts = [count for count in (100, 1_000, 10_000) if f"labels{count}_labels" in figures]
+    tried = {
+        count: [row for row in rows if row["part"] == f"labels{count}" and "trial" in row]
+        for count in counts
+    }
+    if all(tried.values()):
+        alone = [
+            min(some, key=lambda row: (row["validation_errors"], row["validation_nll"]))
+            for some in tried.values()
+        ]
+        each = ", ".join(f"{row['temperature']:g}" for row in alone)
+        text += f" (Each table by itself would have taken {each}; two or three errors decide.)"
     return "\n\n".join(
         arms(figures, table, f"labels{count}", f"{count:,} labelled images", text, rows)
         for count in counts
