@@ -13,7 +13,9 @@ from sklearn.ensemble import RandomForestClassifier
 import attar
 from attar import AttarError
 from attar.columns import describe_columns, encode_columns
-from attar.data import ArrayData
+from attar.data import ArrayData, Views, mixup
+from attar.experiment.arguments import with_views
+from attar.experiment.arms import Setting
 from attar.experiment.between import TIMES, rows_between
 from attar.experiment.inputs import Splits
 from attar.teachers import GivenTeacher
@@ -47,6 +49,18 @@ def test_they_lie_between_training_rows_and_have_no_label() -> None:
     assert int(made.rows.min()) == 90
     assert torch.equal(again.train.inputs, after.train.inputs)
     assert after.validation is before.validation
+    own = Setting("distilled", 0.1, further=False).data(after)
+    assert torch.equal(own.rows, before.train.rows)
+    assert Setting("distilled", 0.1, further=False).data(before) is before.train
+
+
+def test_without_further_rows_a_mixed_view_is_what_the_teacher_was_asked_about() -> None:
+    splits = with_views(rows_between(splits_of(torch.rand(90, 4))), Views([mixup(1.0)], 4))
+    own = Setting("distilled", 0.1, further=False).data(splits)
+    places, view = torch.arange(30), 2
+    theirs = splits.train.batch(places, view)
+    assert torch.equal(own.batch(places, view).ids, theirs.ids)
+    assert torch.equal(own.batch(places, view).inputs, theirs.inputs)
 
 
 def test_a_category_stays_one_and_a_gap_a_gap() -> None:
@@ -125,6 +139,8 @@ def test_an_arm_does_without_rows_that_mislead_it() -> None:
         latency_seconds=0,
     )
     assert not found.arms["distilled"].setting.further
+    tried = [one.setting.further for one in found.trials if one.setting.arm == "pseudo"]
+    assert sorted(tried) == [False, True]
     assert found.arms["distilled"].mean("accuracy") > 0.8
 
 

@@ -120,12 +120,11 @@ def with_views(splits: Splits, views: Views) -> Splits:
             "distill: views= needs training rows in memory; data that is read row by row takes "
             "its views itself (from_dataset(..., views=...))."
         )
-    part, own = splits.transfer, splits.own
+    part = splits.transfer
     return replace(
         splits,
         train=splits.train.with_views(views),
         transfer=part.with_views(views) if isinstance(part, ArrayData) else part,
-        own=own.with_views(views) if isinstance(own, ArrayData) else own,
     )
 
 

@@ -104,7 +104,7 @@ class Setting:
         if self.arm not in ("distilled", "pseudo"):
             rows = splits.labelled
         else:
-            rows = splits.taught if self.further or splits.own is None else splits.own
+            rows = splits.taught if self.further else splits.own
         return rows if self.views else as_they_are(rows)
 
 
@@ -153,6 +153,7 @@ def candidates(
     ]
     trials = len(distilled)
     rates = [learning_rate * factor for factor in _factors(trials)]
+    fewer = [learning_rate * factor for factor in _factors(trials // len(further))]
     strengths = list(smoothing)
     missing = max(0, trials - len(strengths))
     # Further strengths: evenly on a logarithmic scale from 0.012 to 0.6.
@@ -162,7 +163,9 @@ def candidates(
         "smoothed": [Setting("smoothed", learning_rate, smoothing=s) for s in strengths],
     }
     if pseudo_labels:
-        arms["pseudo"] = [Setting("pseudo", rate) for rate in rates]
+        arms["pseudo"] = [
+            Setting("pseudo", rate, further=more) for rate in fewer for more in further
+        ]
     arms["distilled"] = distilled
     return {
         arm: [replace(one, views=seen) for seen in views for one in some]

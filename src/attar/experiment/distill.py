@@ -305,7 +305,7 @@ def distill(
     )
     if between and answers_anything(teacher):
         splits = rows_between(splits, seed=split_seed)
-    with_or_without = (True, False) if optional and splits.own is not None else (True,)
+    with_or_without = (True, False) if optional and splits.added is not None else (True,)
     cut_here = test is None or validation is None
     if fit is not None and folds is None:
         raise AttarError("distill: fit= goes with folds=. Give folds=5, or leave it out.")

@@ -32,8 +32,8 @@ class Splits:
         test: Labelled rows, opened once, at the end.
         transfer: The part of ``train`` that the student is distilled on; None: all of it.
         groups: Which rows belong together; None where that was not said.
-        own: ``train`` without the further rows that teach by the soft loss alone; None where there
-            are none.
+        added: The row numbers of further rows in ``train``, which teach by the soft loss alone;
+            None where there are none.
     """
 
     train: Data
@@ -41,12 +41,19 @@ class Splits:
     test: Data
     transfer: Data | None = None
     groups: Groups | None = None
-    own: Data | None = None
+    added: Tensor | None = None
 
     @property
     def taught(self) -> Data:
         """The training rows about which the student hears the teacher."""
         return self.train if self.transfer is None else self.transfer
+
+    @property
+    def own(self) -> Data:
+        """The rows that teach, without the further ones; in mixed views their partners stay."""
+        if self.added is None:
+            return self.taught
+        return self.train.take((~torch.isin(self.train.rows, self.added)).nonzero()[:, 0])
 
     @property
     def labelled(self) -> Data:
@@ -66,8 +73,7 @@ class Splits:
             return self
         train = self.train.take((~torch.isin(self.train.rows, rows)).nonzero()[:, 0])
         taught = None if self.transfer is None else still_there(self.transfer, train)
-        own = None if self.own is None else among_themselves(still_there(self.own, train))
-        return replace(self, train=among_themselves(train), transfer=taught, own=own)
+        return replace(self, train=among_themselves(train), transfer=taught)
 
     @property
     def unlabelled_rows(self) -> int:
@@ -131,11 +137,11 @@ def make_splits(
             data, parts[name] = split(data, (0.8, 0.2), seed=seed + number)
         elif name not in parts and whose is not None:
             data, parts[name] = whose.split(data, seed=seed + number)
-    taught = own = None
+    taught = added = None
     if part:
         taught = still_there(parts["transfer"], data)
     elif "transfer" in parts:
-        own = data
+        added = parts["transfer"].rows
         data = add_rows(cast(ArrayData, data), cast(ArrayData, parts["transfer"]))
     splits = Splits(
         data,
@@ -143,7 +149,7 @@ def make_splits(
         as_they_are(parts["test"]),
         transfer=taught,
         groups=whose,
-        own=own,
+        added=added,
     )
     _check(splits)
     return splits
