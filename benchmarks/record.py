@@ -12,6 +12,12 @@ from typing import Any
 
 import numpy as np
 
+#: Makes a Markdown table of a head and rows.
+Table = Callable[[list[str], list[list[str]]], str]
+#: The numbers of a results.json, by name.
+Figures = Mapping[str, float]
+VERDICTS = ("BEATS", "NO GAIN", "WORSE", "INCONCLUSIVE")
+
 #: What a part hands over: its rows (every single run) and its figures (name -> number).
 Part = tuple[list[dict[str, Any]], dict[str, float]]
 
@@ -58,6 +64,20 @@ def write(
     lines = ",\n".join("  " + json.dumps(row) for row in results.pop("rows"))
     text = json.dumps(results, indent=1).removesuffix("\n}")
     path.write_text(f'{text},\n "rows": [\n{lines}\n ]\n}}\n')
+
+
+def verdict_figures(verdict: str) -> dict[str, float]:
+    """A verdict as figures: ``verdict_beats`` and the others, one of them 1."""
+    return {f"verdict_{_word(name)}": float(verdict == name) for name in VERDICTS}
+
+
+def verdict_of(figures: Figures, key: str) -> str:
+    """The verdict among the figures whose names begin with ``key``."""
+    return next(name for name in VERDICTS if figures[f"{key}_verdict_{_word(name)}"])
+
+
+def _word(verdict: str) -> str:
+    return verdict.lower().replace(" ", "_")
 
 
 def middle(values: Any, name: str) -> dict[str, float]:

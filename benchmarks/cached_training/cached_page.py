@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
-from record import shown
-
-Table = Callable[[list[str], list[list[str]]], str]
-Figures = dict[str, float]
+from record import Figures, Table, shown
 
 LOOPS = {
     "attar": "Attar, from the store",

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-Figures = Mapping[str, float]
+from record import Figures
+
 ARMS = {
     "hard": "hard labels",
     "smoothed": "smoothed labels",

@@ -54,13 +54,18 @@ def _archive(cache: Path) -> Path:
     if not path.exists():
         cache.mkdir(parents=True, exist_ok=True)
         _fetch(path)
-    found = hashlib.sha256(path.read_bytes()).hexdigest()
-    if found != SHA256:
-        raise AttarError(
-            f"benchmarks/mnist: {path} must have the SHA-256 {SHA256}. It has {found}. Delete it "
-            "to fetch it again."
-        )
+    check_hash("benchmarks/mnist", path, SHA256)
     return path
+
+
+def check_hash(owner: str, path: Path, sha256: str) -> None:
+    """Raise where a file that was fetched is not what it should be."""
+    found = hashlib.sha256(path.read_bytes()).hexdigest()
+    if found != sha256:
+        raise AttarError(
+            f"{owner}: {path} must have the SHA-256 {sha256}. It has {found}. Delete it to fetch "
+            "it again."
+        )
 
 
 def _fetch(path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -39,9 +40,14 @@ class Task:
         return f"{self.lesson}-{self.labels or 'all'}-{self.student}-{size}"
 
 
-def _table(lesson: str, labels: int | None, student: str = "table_mlp", **given: object) -> Task:
-    settings = {"parameters": 50_000, "steps": 3000, "batch_size": 256, "learning_rate": 5e-3}
-    return Task(lesson, labels, student, **{**settings, **given})  # type: ignore[arg-type]
+def _table(lesson: str, labels: int | None, student: str = "table_mlp", **given: Any) -> Task:
+    settings: dict[str, Any] = {
+        "parameters": 50_000,
+        "steps": 3000,
+        "batch_size": 256,
+        "learning_rate": 5e-3,
+    }
+    return Task(lesson, labels, student, **{**settings, **given})
 
 
 DEVELOP = (

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "mnist"))
 sys.path.insert(0, str(Path(__file__).parents[1] / "tables"))
@@ -47,7 +48,7 @@ from attar.teachers import (
     cross_fit,
     weigh,
 )
-from attar.types import UNLABELLED, Teacher
+from attar.types import UNLABELLED, Teacher, dense_logits
 
 FOLDS = 5
 LENGTH = 200
@@ -162,17 +163,22 @@ def _stack(train: ArrayData) -> Teacher:
 def _kept(path: Path, parts: list[ArrayData], ask: Callable[[], Teacher]) -> GivenTeacher:
     """The teacher's answers about all rows, read where they were asked for before."""
     if not path.exists():
-        teacher, said = ask(), []
-        with torch.no_grad():
-            for part in parts:
-                places = torch.arange(len(part)).split(4096)
-                said += [teacher(part.batch(some)).logits for some in places]
+        teacher = ask()
+        said = [answers(teacher, part) for part in parts]
         path.parent.mkdir(parents=True, exist_ok=True)
         np.savez(path.with_suffix(".tmp.npz"), answers=torch.cat(said).numpy())
         path.with_suffix(".tmp.npz").replace(path)
     with np.load(path, allow_pickle=False) as stored:
         rows = torch.cat([part.rows for part in parts])
         return GivenTeacher(stored["answers"], rows=rows, name="teacher", outputs="logits")
+
+
+def answers(teacher: Teacher, rows: ArrayData, view: int = 0) -> Tensor:
+    """Logits ``[N, C]`` of a teacher about rows in one view."""
+    with torch.no_grad():
+        parts = torch.arange(len(rows)).split(4096)
+        said = [dense_logits("recipe", teacher(rows.batch(part, view))) for part in parts]
+    return torch.cat(said)
 
 
 def _named(rows: Any) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 from bed import Task
-from lessons import Lesson, with_labels, with_synthetic
+from lessons import Lesson, answers, with_labels, with_synthetic
 from torch import Tensor, nn
 
 from attar.data import ArrayData, Batches
@@ -232,11 +232,9 @@ def _trained(
 def _over_views(lesson: Lesson) -> Teacher:
     """The mean of the teacher's probabilities over the views of each row."""
     told, rows = lesson.told("shift"), lesson.train.with_views(lesson.views["shift"])
-    said = []
-    for part in torch.arange(len(rows)).split(4096):
-        views = [told(rows.batch(part, view)).logits for view in range(rows.view_count)]
-        said.append(torch.stack(views).softmax(dim=2).mean(dim=0))  # type: ignore[arg-type]
-    return GivenTeacher(torch.cat(said).numpy(), rows=rows.rows, outputs="probabilities")
+    views = [answers(told, rows, view).softmax(dim=1) for view in range(rows.view_count)]
+    said = torch.stack(views).mean(dim=0)
+    return GivenTeacher(said.numpy(), rows=rows.rows, outputs="probabilities")
 
 
 def _judge(student: nn.Module, rows: ArrayData) -> dict[str, float]:
@@ -256,20 +254,14 @@ def _move(average: nn.Module, model: nn.Module, keep: float) -> None:
                 value.copy_(there[name])
 
 
-def _answers(lesson: Lesson, rows: ArrayData) -> Tensor:
-    with torch.no_grad():
-        parts = torch.arange(len(rows)).split(2048)
-        return torch.cat([lesson.teacher(rows.batch(part)).logits for part in parts])
-
-
 def _sharpness(lesson: Lesson) -> float:
     """The temperature that makes the teacher's answers on validation as sure as they are right."""
     assert lesson.validation.labels is not None
-    return fit_temperature(_answers(lesson, lesson.validation), lesson.validation.labels)
+    return fit_temperature(answers(lesson.teacher, lesson.validation), lesson.validation.labels)
 
 
 def _strength(lesson: Lesson, recipe: Recipe) -> float:
     """Smoothing of the entropy of the soft targets at T = 1, within what is usual."""
     if recipe.arm != "smoothed":
         return 0.0
-    return min(0.3, max(0.05, entropy_smoothing(_answers(lesson, lesson.validation))))
+    return min(0.3, max(0.05, entropy_smoothing(answers(lesson.teacher, lesson.validation))))

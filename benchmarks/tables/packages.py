@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import bz2
 import gzip
-import hashlib
 import importlib
 import lzma
 import shutil
@@ -16,6 +15,8 @@ import warnings
 import zlib
 from pathlib import Path
 from typing import Any
+
+from fetch import check_hash
 
 from attar.checks import AttarError
 
@@ -80,12 +81,7 @@ def _archive(cache: Path, package: str) -> Path:
         command = ["apt-get", "download", "--quiet", f"r-cran-{package}={version}"]
         subprocess.run(command, cwd=folder, check=True, stdout=subprocess.DEVNULL)
     path = next(iter(sorted(folder.glob(pattern))))
-    found = hashlib.sha256(path.read_bytes()).hexdigest()
-    if found != sha256:
-        raise AttarError(
-            f"benchmarks/tables: {path} must have the SHA-256 {sha256}. It has {found}. Delete it "
-            "to fetch it again."
-        )
+    check_hash("benchmarks/tables", path, sha256)
     return path
 
 

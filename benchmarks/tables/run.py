@@ -102,8 +102,7 @@ def _judged(logits: dict[str, torch.Tensor], answers: torch.Tensor, labels: torc
     yield "gain_points", 100 * against.mean
     yield "gain_low_points", 100 * against.low
     yield "gain_high_points", 100 * against.high
-    for verdict in ("BEATS", "NO GAIN", "WORSE", "INCONCLUSIVE"):
-        yield f"verdict_{verdict.lower().replace(' ', '_')}", float(comparison.verdict == verdict)
+    yield from record.verdict_figures(comparison.verdict).items()
 
 
 def _ratios(found: dict[str, float], student: str) -> None:

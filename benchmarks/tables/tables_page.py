@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from typing import Any
 
-Table = Callable[[list[str], list[list[str]]], str]
-Figures = Mapping[str, float]
+from record import Figures, Table, verdict_of
 
 SETS = {
     "letter": "Letter",
@@ -30,7 +28,6 @@ ARMS = {
     "in_sample": "distilled, teacher in sample",
     "no_synthetic": "distilled, no synthetic rows",
 }
-VERDICTS = ("BEATS", "NO GAIN", "WORSE", "INCONCLUSIVE")
 
 
 def page(results: dict[str, Any], table: Table, made: str) -> str:
@@ -68,7 +65,7 @@ def _short(figures: Figures, names: list[str], table: Table) -> str:
                 f"{100 * figures[f'{name}_teacher_accuracy']:.2f}",
                 f"{100 * of('hard_accuracy_mean'):.2f}",
                 f"{100 * of('distilled_accuracy_mean'):.2f}",
-                _verdict(figures, name, "table_mlp"),
+                verdict_of(figures, f"{name}_table_mlp"),
                 f"{100 * of('retention'):.1f} %",
                 "" if gap is None else f"{100 * gap:.0f} %",
                 f"1/{1 / of('bytes_student_over_teacher'):,.0f}",
@@ -120,14 +117,6 @@ def _goals(figures: Figures, names: list[str]) -> str:
     return "\n".join(lines)
 
 
-def _verdict(figures: Figures, name: str, student: str) -> str:
-    return next(
-        one
-        for one in VERDICTS
-        if figures[f"{name}_{student}_verdict_{one.lower().replace(' ', '_')}"]
-    )
-
-
 def _one(figures: Figures, name: str, table: Table) -> str:
     """Everything about one set."""
 
@@ -159,7 +148,7 @@ def _one(figures: Figures, name: str, table: Table) -> str:
         files.append(
             [
                 words,
-                _verdict(figures, name, student),
+                verdict_of(figures, prefix),
                 f"{figures[f'{prefix}_gain_points']:+.2f} ({low:+.2f} to {high:+.2f})",
                 f"{figures[f'{prefix}_parameters']:,.0f}",
                 f"{figures[f'{prefix}_file_bytes'] / 1000:,.0f} kB",
