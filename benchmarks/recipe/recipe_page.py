@@ -18,13 +18,13 @@ LESSONS = {
 
 
 def tasks_of(figures: Figures, half: str) -> list[str]:
-    """The names of the tasks whose figures are there."""
+    """The names of the tasks whose figures are there, whichever was run first."""
     end = "_hard_accuracy_mean"
-    return [
+    return sorted(
         name.removeprefix(f"{half}_").removesuffix(end)
         for name in figures
         if name.startswith(f"{half}_") and name.endswith(end)
-    ]
+    )
 
 
 def words(task: str) -> str:
@@ -90,7 +90,7 @@ def patience(rows: list[dict[str, Any]], table: Table) -> str:
     names = {"hard, 3 x steps": "hard", "3 x steps": "distilled"}
     shares = (0.1, 0.2, 0.3, 0.5, 0.7, 1.0)
     lines = []
-    for task in dict.fromkeys(row["part"] for row in rows if row["part"].startswith("develop_")):
+    for task in sorted({row["part"] for row in rows if row["part"].startswith("develop_")}):
         for lever, arm in names.items():
             curves = [
                 [accuracy for _, accuracy in row["curve"]]
