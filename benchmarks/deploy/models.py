@@ -119,7 +119,7 @@ STRIDED, POOLED = Family("strided", _strided), Family("pooled", _pooled)
 
 MNIST = Task(
     "mnist",
-    Recipe("whole", 32, 3, 4),
+    Recipe("whole", 32, 5, 4),
     {10: STRIDED, 100: POOLED},
     Views((shift(2),), 4),
     40,

@@ -9,7 +9,7 @@ import torch
 from attar.checks import AttarError
 from attar.columns import describe_columns, encode_columns
 from attar.students import PiecewiseLinear, count_parameters, fit_to, table_mlp
-from attar.students.table_mlp import BINS
+from attar.students.table_mlp import BINS, SLOT
 
 TABLE = {
     "age": [20.0, 30.0, None, 60.0, 35.0, 41.0],
@@ -75,8 +75,22 @@ def test_logits_are_those_of_the_formula():
     hidden = vectors.relu().flatten(1)
     for layer in (member.first, member.second):
         hidden = layer(hidden).relu()
-    for mode in (True, False):  # two ways to the same sums
-        torch.testing.assert_close(net.train(mode)(ROWS), member.head(hidden))
+    torch.testing.assert_close(net(ROWS), member.head(hidden))
+
+
+def test_a_category_of_many_values_has_one_vector_too():
+    cities = [f"city {n % 45}" for n in range(90)]
+    table = {"age": [float(n % 7) for n in range(90)], "city": cities}
+    columns = describe_columns(table)
+    rows = torch.from_numpy(encode_columns(table, columns))
+    family, encoding = table_mlp.fit(rows, columns)
+    member = family.model(8, input_shape=(46,), classes=2)
+    assert member.places.shape == (4, SLOT)  # one slot for the age, three for 45 cities
+    sums = member._sums(encoding(rows)).reshape(90, 2, 2)  # (N, dimensions, columns)
+    place = [column["name"] for column in columns].index("city")
+    known = columns[place]["categories"].index("city 40")
+    of_city = (encoding.columns == place).nonzero()[:, 0]
+    torch.testing.assert_close(sums[40, :, place], member.vectors[:, of_city[known]])
 
 
 def test_a_new_category_is_none_and_far_values_count_as_the_nearest():

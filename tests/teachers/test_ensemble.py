@@ -191,3 +191,16 @@ def test_bad_ensembles_are_refused() -> None:
         EnsembleTeacher([a, b], row_weights=(torch.tensor([3]), [[1.0]]))
     with pytest.raises(AttarError, match=r"all different"):
         EnsembleTeacher([a, b], row_weights=(torch.tensor([3, 3]), torch.ones(2, 2)))
+
+
+def test_each_member_at_its_own_temperature() -> None:
+    a, b = Says(0.8, 0.2), Says(0.5, 0.5)
+    own = EnsembleTeacher([a, b], temperatures=[0.5, 1.0])
+    squares = torch.tensor([0.64, 0.04]) / 0.68  # of a's probabilities
+    torch.testing.assert_close(own(batch([0])).logits.exp()[0], (squares + 0.5) / 2)
+    assert own.fingerprint() != EnsembleTeacher([a, b]).fingerprint()
+    ones = EnsembleTeacher([a, b], temperatures=[1.0, 1.0])
+    assert ones.fingerprint() == EnsembleTeacher([a, b]).fingerprint()
+    for wrong in ([1.0], [1.0, 0.0], [1.0, -1.0], [1.0, float("nan")]):
+        with pytest.raises(AttarError, match="2 finite numbers above 0, one a member"):
+            EnsembleTeacher([a, b], temperatures=wrong)

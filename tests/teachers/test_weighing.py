@@ -10,7 +10,14 @@ from attar.checks import AttarError
 from attar.data import ArrayData
 from attar.experiment.inputs import make_splits
 from attar.experiment.targets import teacher_of
-from attar.teachers import EnsembleTeacher, GivenTeacher, fit_weights, mean_log_probability, weigh
+from attar.teachers import (
+    EnsembleTeacher,
+    GivenTeacher,
+    fit_temperatures,
+    fit_weights,
+    mean_log_probability,
+    weigh,
+)
 from attar.types import UNLABELLED, Batch
 
 RANDOM = np.random.default_rng(0)
@@ -18,10 +25,10 @@ LABELS = torch.from_numpy(RANDOM.integers(3, size=600))
 ROWS = ArrayData(torch.zeros(600, 1), LABELS)
 
 
-def member(skill: float, name: str, *, sure: float = 1.0) -> GivenTeacher:
-    """Says the truth with some noise, more or less sure of itself."""
+def member(skill: float, name: str, *, sure: float | None = None) -> GivenTeacher:
+    """Says the truth with some noise; as sure of itself as it is right, or as it is told."""
     truth = np.eye(3)[LABELS.numpy()]
-    logits = sure * (skill * truth + RANDOM.normal(size=(600, 3)))
+    logits = (skill if sure is None else sure) * (skill * truth + RANDOM.normal(size=(600, 3)))
     return GivenTeacher(logits, name=name, outputs="logits")
 
 
@@ -50,6 +57,28 @@ def test_nobody_is_dropped_where_nothing_is_too_little():
     found = weigh(EnsembleTeacher([GOOD, NOISE, FAIR]), ROWS, least=0)
     assert len(found.members) == 3
     torch.testing.assert_close(found.weights.sum(), torch.tensor(1.0))
+
+
+def test_a_member_that_is_never_sure_is_made_as_sure_as_it_is_right():
+    shy = member(3, "shy", sure=0.3)
+    found = weigh(EnsembleTeacher([GOOD, shy]), ROWS)
+    assert [one.name for one in found.members] == ["good", "shy"]
+    own = fit_temperatures(torch.stack([GOOD._logits, shy._logits]), LABELS)
+    torch.testing.assert_close(found.temperatures, own)
+    assert 0.05 < float(own[1]) < 0.15  # a tenth: what it should be is 3
+    plain = EnsembleTeacher(
+        [GOOD, shy], weights=fit_weights(torch.stack([GOOD._logits, shy._logits]), LABELS)
+    )
+    assert nll(found) < nll(plain) - 0.02
+
+
+def test_temperatures_that_gain_no_more_than_chance_are_left_at_1():
+    own = fit_temperatures(torch.stack([GOOD._logits, FAIR._logits]), LABELS)
+    assert bool((own != 1).all())
+    few = LABELS.clone()
+    few[20:] = UNLABELLED
+    found = weigh(EnsembleTeacher([GOOD, FAIR]), ArrayData(torch.zeros(600, 1), few))
+    assert found.temperatures.tolist() == [1.0] * len(found.members)
 
 
 def test_the_way_of_combining_is_kept():

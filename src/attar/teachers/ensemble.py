@@ -23,7 +23,7 @@ _KNOWN = (mean_probability, mean_log_probability, mean_logit)
 
 
 class EnsembleTeacher:
-    """Teachers of any kinds, combined at temperature 1.
+    """Teachers of any kinds, combined at temperature 1, or each at its own.
 
     A member whose weight is zero for a row is not asked about it. So a member that saw the
     label of a row in its own training can be kept from labelling it (cross-fitting): give
@@ -37,10 +37,14 @@ class EnsembleTeacher:
             function of logits ``[M, N, C]`` and weights (``[M]`` or ``[N, M]``, sum 1 over M).
         row_weights: Row numbers ``[R]`` int64, and the weights ``[R, M]`` that hold for these rows
             in every view, instead of ``weights``.
+        temperatures: ``[M]``, above 0: each member's logits are divided by its own before they are
+            combined, so that members which are too sure or not sure enough count as they are
+            right (:func:`weigh` fits them). All 1 if None.
         name: What to call it.
 
     Raises:
-        AttarError: If a weight is negative or not finite, or all weights of a row are 0.
+        AttarError: If a weight is negative or not finite, or all weights of a row are 0, or a
+            temperature is not above 0.
 
     Example:
         >>> from attar.teachers import FunctionTeacher
@@ -59,6 +63,7 @@ class EnsembleTeacher:
         weights: Any = None,
         combine: Combine = mean_probability,
         row_weights: tuple[Any, Any] | None = None,
+        temperatures: Any = None,
         name: str | None = None,
     ) -> None:
         from attar.teachers.convert import as_teacher  # convert makes ensembles of lists
@@ -73,6 +78,7 @@ class EnsembleTeacher:
         count = len(self.members)
         given = torch.ones(count) if weights is None else weights
         self.weights = _normalised("weights", given, (count,))
+        self.temperatures = _temperatures(temperatures, count)
         self._rows: Tensor | None = None
         if row_weights is not None:
             self._set_row_weights(*row_weights)
@@ -162,15 +168,19 @@ class EnsembleTeacher:
 
     def _ask(self, index: int, batch: Batch, weights: Tensor) -> Tensor | None:
         """The answer ``[N, C]`` of one member, zeros in the rows where it has no say."""
-        member = self.members[index]
         wanted = weights[..., index] > 0
         if bool(wanted.all()):
-            return dense_logits("EnsembleTeacher", member(batch)).float()
+            return self._said(index, batch)
         if not bool(wanted.any()):
             return None
         place = wanted.nonzero().reshape(-1).to(batch.ids.device)
-        said = dense_logits("EnsembleTeacher", member(select(batch, place))).float()
+        said = self._said(index, select(batch, place))
         return said.new_zeros(len(batch), said.shape[1]).index_copy_(0, place, said)
+
+    def _said(self, index: int, batch: Batch) -> Tensor:
+        said = dense_logits("EnsembleTeacher", self.members[index](batch)).float()
+        temperature = float(self.temperatures[index])
+        return said if temperature == 1 else said / temperature
 
     def _weights_of(self, ids: Tensor) -> Tensor:
         """``[M]``, or ``[N, M]`` where rows have weights of their own."""
@@ -214,7 +224,7 @@ class EnsembleTeacher:
         return Way(make, exact=exact, slow_start=any(way.slow_start for way in ways))
 
     def fingerprint(self) -> str:
-        """The hash of the members' fingerprints, the weights and the way of combining."""
+        """The hash of the members' fingerprints, weights, temperatures and way of combining."""
         digest = hashlib.sha256(b"ensemble")
         for member in self.members:
             digest.update(f"\n{member.fingerprint()}".encode())
@@ -223,6 +233,8 @@ class EnsembleTeacher:
         if self._rows is not None:
             digest.update(self._rows.numpy().astype("<i8").tobytes())
             digest.update(self._row_weights.numpy().astype("<f8").tobytes())
+        if bool((self.temperatures != 1).any()):
+            digest.update(b"\ntemperatures\n" + self.temperatures.numpy().astype("<f8").tobytes())
         return digest.hexdigest()
 
 
@@ -246,6 +258,17 @@ def _normalised(name: str, value: Any, shape: tuple[int, ...]) -> Tensor:
             f"the weights of one are all 0."
         )
     return (weights / total).float()
+
+
+def _temperatures(value: Any, count: int) -> Tensor:
+    """``[M]`` float32 on the CPU, above 0."""
+    given = torch.ones(count) if value is None else torch.as_tensor(value).detach().cpu().float()
+    if tuple(given.shape) != (count,) or not bool((torch.isfinite(given) & (given > 0)).all()):
+        raise AttarError(
+            f"The 'temperatures' parameter of EnsembleTeacher must be {count} finite numbers above "
+            f"0, one a member. Got {value!r}."
+        )
+    return given
 
 
 def _sum(values: list[int | None]) -> int | None:

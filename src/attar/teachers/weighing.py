@@ -1,12 +1,14 @@
-"""The weights of an ensemble, fitted to labelled rows; members of no use are dropped."""
+"""Weights and temperatures of an ensemble, fitted to labelled rows; useless members are dropped."""
 
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
+from torch import Tensor
 
-from attar.checks import AttarError, check_number
-from attar.teachers.combine import fit_weights
-from attar.teachers.ensemble import EnsembleTeacher
+from attar.checks import AttarError, check_number, need
+from attar.teachers.combine import fit_temperatures, fit_weights
+from attar.teachers.ensemble import Combine, EnsembleTeacher
 from attar.types import UNLABELLED, Data, dense_logits
 
 #: Rows that the members are asked about at once.
@@ -22,13 +24,18 @@ def weigh(teacher: EnsembleTeacher, data: Data, *, least: float = 0.05) -> Ensem
     them out of fold. A member whose weight is small is dropped and the rest is fitted again: it
     would cost its size and its time for nothing.
 
+    A member that is too sure, or not sure enough, is mixed at a temperature of its own, where that
+    makes the mixture better by more than chance (:func:`fit_temperatures`): a forest that is
+    right as often as boosted trees, but never sure, would be dropped for its doubts alone.
+
     Args:
         teacher: The ensemble; what weights it had does not matter.
         data: Rows with labels; view 0 of those that are labelled is asked about.
         least: Members with a smaller weight than this are dropped, from 0 to 0.5.
 
     Returns:
-        A new ensemble of the members that are left, in their order. Its name says the weights.
+        A new ensemble of the members that are left, in their order, with their ``temperatures``.
+        Its name says the weights.
 
     Raises:
         AttarError: If no row is labelled, or the ensemble has weights for single rows.
@@ -65,16 +72,45 @@ def weigh(teacher: EnsembleTeacher, data: Data, *, least: float = 0.05) -> Ensem
             ]
         )
     truth = labels.cpu()[known.cpu()]
-    left = list(range(len(said)))
-    while True:
-        weights = fit_weights(said[left], truth, combine=teacher.combine)
-        worst = int(weights.argmin())
-        if len(left) == 1 or float(weights[worst]) >= least:
-            break
-        del left[worst]
+    left, weights, temperatures = _better(teacher.combine, said, truth, least)
     members = [teacher.members[place] for place in left]
     name = " + ".join(
         f"{weight:.2f} {member.name.removeprefix('cross-fitted ')}"
         for weight, member in zip(weights.tolist(), members, strict=True)
     )
-    return EnsembleTeacher(members, weights=weights, combine=teacher.combine, name=name)
+    return EnsembleTeacher(
+        members, weights=weights, temperatures=temperatures, combine=teacher.combine, name=name
+    )
+
+
+def _better(
+    combine: Combine, said: Tensor, truth: Tensor, least: float
+) -> tuple[list[int], Tensor, Tensor]:
+    """The members that are left, their weights, and their temperatures: 1 unless others gain.
+
+    Temperatures must gain what one of them may gain by chance on a hundredth of all tables: half
+    of what chi-squared with M degrees of freedom reaches (Wilks 1938).
+    """
+    ones = torch.ones(len(said))
+    left, weights, plain = _fitted(combine, said, truth, least)
+    own = fit_temperatures(said, truth)
+    warm = _fitted(combine, said / own[:, None, None], truth, least)
+    chi_squared = need("scipy.special", extra="train", purpose="weigh").chdtri
+    chance = float(chi_squared(len(said), 0.01)) / 2
+    if len(truth) * (plain - warm[2]) > chance:
+        return warm[0], warm[1], own[warm[0]]
+    return left, weights, ones[left]
+
+
+def _fitted(
+    combine: Combine, said: Tensor, truth: Tensor, least: float
+) -> tuple[list[int], Tensor, float]:
+    """The members that are left, their weights, and the NLL of their mixture."""
+    left = list(range(len(said)))
+    while True:
+        weights = fit_weights(said[left], truth, combine=combine)
+        worst = int(weights.argmin())
+        if len(left) == 1 or float(weights[worst]) >= least:
+            mixed = combine(said[left].double(), weights.double())
+            return left, weights, float(F.cross_entropy(mixed, truth))
+        del left[worst]
