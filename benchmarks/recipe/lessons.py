@@ -52,6 +52,8 @@ from attar.types import UNLABELLED, Teacher, dense_logits
 
 FOLDS = 5
 LENGTH = 200
+#: By lesson, the family of a teacher that is networks.
+MEMBERS = {"digits": "plain_convnet", "mnist": "mlp"}
 
 
 @dataclass(frozen=True)

@@ -33,8 +33,8 @@ from attar.losses import (
     soft,
     standardized,
 )
-from attar.students import family_named
-from attar.teachers import GivenTeacher, ModelTeacher
+from attar.students import family_named, pick_weights
+from attar.teachers import EnsembleTeacher, GivenTeacher, ModelTeacher
 from attar.types import UNLABELLED, Batch, Outputs, Teacher
 
 LOSSES: dict[str, Callable[..., Tensor]] = {
@@ -68,6 +68,7 @@ class Recipe:
         confident: Each row's soft loss weighted by the probability of its label to the teacher.
         assistant: Whether a student four times as large learns first, and then teaches.
         averaged: Whether the teacher's answer about an image is the mean over all its views.
+        picked: Whether the student's first weights are picked from a member of the teacher.
     """
 
     arm: str = "distilled"
@@ -84,6 +85,7 @@ class Recipe:
     confident: bool = False
     assistant: bool = False
     averaged: bool = False
+    picked: bool = False
 
     @property
     def key(self) -> str:
@@ -203,6 +205,9 @@ def _trained(
     steps = round(task.steps * recipe.patience)
     torch.manual_seed(seed)
     model = plan.make()
+    if recipe.picked:
+        assert isinstance(lesson.teacher, EnsembleTeacher)
+        pick_weights(model, lesson.teacher.members[0].module)
     config = TrainConfig(
         steps=steps,
         learning_rate=task.learning_rate,

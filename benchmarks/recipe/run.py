@@ -22,7 +22,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "mnist"))
 import record
 from bed import DEVELOP, OPENED, TASKS, Task
 from fetch import cache_folder
-from lessons import LESSONS
+from lessons import LESSONS, MEMBERS
 from levers import Recipe, learn
 from opening import open_task
 
@@ -73,16 +73,20 @@ LEVERS: dict[str, Recipe] = {
     "hard, weights averaged": Recipe("hard", average=True),
     "assistant": Recipe(assistant=True),
     "teacher over views": Recipe(averaged=True),
+    "teacher's layers": Recipe(picked=True),
+    "hard, teacher's layers": Recipe("hard", picked=True),
 }
 
 
 def applies(task: Task, name: str) -> bool:
     """Whether a lever changes anything here."""
-    image = task.lesson in ("digits", "mnist")
+    image = task.lesson in MEMBERS
     if not image and ("views" in name or "mixup" in name):
         return False
     if "synthetic" in name:
-        return task.lesson not in ("digits", "mnist", "news")
+        return task.lesson not in (*MEMBERS, "news")
+    if "layers" in name:
+        return MEMBERS.get(task.lesson) == task.student
     return name != "pseudo" or task.labels is not None
 
 

@@ -11,6 +11,7 @@ from attar import needs_torch  # noqa: F401
 from attar.students.convnet import convnet
 from attar.students.family import Family, count_parameters, fit_to
 from attar.students.mlp import mlp
+from attar.students.picked import pick_weights
 from attar.students.plain_convnet import plain_convnet
 from attar.students.resnet import resnet
 from attar.students.reused import ReusedClassifier, bottleneck
@@ -57,6 +58,7 @@ __all__ = [
     "family_named",
     "fit_to",
     "mlp",
+    "pick_weights",
     "plain_convnet",
     "resnet",
     "table_mlp",
