@@ -105,7 +105,7 @@ def _ask(train: ArrayData, synthetic: ArrayData, test: ArrayData) -> dict[str, A
     stack = weigh(whole, train)
     seconds = time.perf_counter() - started
     full = [member.members[0] for member in stack.members]  # type: ignore[attr-defined]
-    fitted = EnsembleTeacher(full, weights=stack.weights)
+    fitted = EnsembleTeacher(full, weights=stack.weights, temperatures=stack.temperatures)
     weights = {
         f"weight_{place}": float(stack.weights[stack.members.index(member)])
         if member in stack.members

@@ -9,13 +9,7 @@ import torch
 import torch.nn.functional as F
 
 from attar.checks import AttarError
-from attar.teachers import (
-    fit_temperatures,
-    fit_weights,
-    mean_log_probability,
-    mean_logit,
-    mean_probability,
-)
+from attar.teachers import fit_weights, mean_log_probability, mean_logit, mean_probability
 
 
 def example() -> tuple[torch.Tensor, torch.Tensor]:
@@ -128,32 +122,6 @@ def test_fitted_weights_at_the_edge_and_in_easy_cases() -> None:
     twins = fit_weights(torch.stack([right, right]), labels)
     torch.testing.assert_close(twins, torch.tensor([0.5, 0.5]))
     torch.testing.assert_close(fit_weights(right[None], labels), torch.ones(1))
-
-
-def test_fitted_temperatures_are_each_members_own_best() -> None:
-    torch.manual_seed(3)
-    logits, labels = torch.randn(2, 300, 4, dtype=torch.float64), torch.arange(300) % 4
-    logits[:, torch.arange(300), labels] += 2.0  # right more often than not
-    logits[1] *= 5.0
-    fitted = fit_temperatures(logits, labels)
-    for member, temperature in zip(logits, fitted.tolist(), strict=True):
-        grid = [temperature * factor for factor in (0.9, 0.99, 1.0, 1.01, 1.1)]
-        losses = [float(F.cross_entropy(member / one, labels)) for one in grid]
-        assert losses.index(min(losses)) == 2
-    alone = torch.cat([fit_temperatures(one[None], labels) for one in logits])
-    torch.testing.assert_close(fitted, alone, rtol=1e-4, atol=1e-5)
-    torch.testing.assert_close(fit_temperatures(logits[:1] * 5, labels)[0], 5 * fitted[0])
-
-
-def test_temperatures_stay_within_bounds() -> None:
-    right = torch.eye(2).repeat(10, 1)
-    labels = torch.arange(2).repeat(10)
-    assert fit_temperatures(torch.stack([right, -right]), labels).tolist() == [
-        pytest.approx(0.05, rel=0.01),
-        pytest.approx(20, rel=0.01),
-    ]
-    with pytest.raises(AttarError, match="fit_temperatures: one label a row"):
-        fit_temperatures(right[None], labels[:3])
 
 
 def test_unlabelled_rows_are_left_out() -> None:

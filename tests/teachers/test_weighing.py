@@ -8,14 +8,16 @@ from sklearn.naive_bayes import GaussianNB
 
 from attar.checks import AttarError
 from attar.data import ArrayData
+from attar.evaluation import fit_temperature
 from attar.experiment.inputs import make_splits
 from attar.experiment.targets import teacher_of
 from attar.teachers import (
     EnsembleTeacher,
     GivenTeacher,
-    fit_temperatures,
     fit_weights,
     mean_log_probability,
+    mean_logit,
+    mean_probability,
     weigh,
 )
 from attar.types import UNLABELLED, Batch
@@ -63,9 +65,9 @@ def test_a_member_that_is_never_sure_is_made_as_sure_as_it_is_right():
     shy = member(3, "shy", sure=0.3)
     found = weigh(EnsembleTeacher([GOOD, shy]), ROWS)
     assert [one.name for one in found.members] == ["good", "shy"]
-    own = fit_temperatures(torch.stack([GOOD._logits, shy._logits]), LABELS)
-    torch.testing.assert_close(found.temperatures, own)
-    assert 0.05 < float(own[1]) < 0.15  # a tenth: what it should be is 3
+    own = [fit_temperature(one._logits, LABELS, low=0.05, high=20) for one in (GOOD, shy)]
+    assert found.temperatures.tolist() == pytest.approx(own)
+    assert 0.05 < own[1] < 0.15  # a tenth: what it should be is 3
     plain = EnsembleTeacher(
         [GOOD, shy], weights=fit_weights(torch.stack([GOOD._logits, shy._logits]), LABELS)
     )
@@ -73,12 +75,23 @@ def test_a_member_that_is_never_sure_is_made_as_sure_as_it_is_right():
 
 
 def test_temperatures_that_gain_no_more_than_chance_are_left_at_1():
-    own = fit_temperatures(torch.stack([GOOD._logits, FAIR._logits]), LABELS)
-    assert bool((own != 1).all())
+    assert fit_temperature(GOOD._logits[:20], LABELS[:20], level=0) != 1
     few = LABELS.clone()
     few[20:] = UNLABELLED
     found = weigh(EnsembleTeacher([GOOD, FAIR]), ArrayData(torch.zeros(600, 1), few))
     assert found.temperatures.tolist() == [1.0] * len(found.members)
+
+
+def test_temperatures_never_make_the_mixture_worse():
+    # What is too sure alone may be as sure as it should be once it is mixed with another.
+    pair = [member(3, "one", sure=6), member(3, "other", sure=6)]
+    for combine in (mean_probability, mean_logit):
+        found = weigh(EnsembleTeacher(pair, combine=combine), ROWS)
+        said_at_1 = torch.stack([one._logits for one in pair])
+        plain = EnsembleTeacher(
+            pair, weights=fit_weights(said_at_1, LABELS, combine=combine), combine=combine
+        )
+        assert nll(found) <= nll(plain) + 1e-6
 
 
 def test_the_way_of_combining_is_kept():

@@ -56,17 +56,22 @@ class MeanProbability(nn.Module):
     """An ensemble of networks as one graph: the log of their mean probability."""
 
     log_weights: Tensor
+    temperatures: Tensor
 
-    def __init__(self, members: list[nn.Module], weights: Tensor) -> None:
+    def __init__(self, members: list[nn.Module], weights: Tensor, temperatures: Tensor) -> None:
         super().__init__()
         self.members = nn.ModuleList(members)
+        self.tempered = bool((temperatures != 1).any())  # else the graph is spared a division
         self.register_buffer("log_weights", weights.log().reshape(-1, 1, 1))
+        self.register_buffer("temperatures", temperatures.reshape(-1, 1, 1))
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Log-probabilities ``[N, C]``."""
         logits = torch.stack(
             [dense_logits("measure", ask(member, inputs)) for member in self.members]
         )
+        if self.tempered:
+            logits = logits / self.temperatures
         return torch.logsumexp(logits.log_softmax(dim=-1) + self.log_weights, dim=0)
 
 
@@ -78,8 +83,9 @@ def as_module(teacher: Any) -> nn.Module | None:
         members = [as_module(member) for member in teacher.active]
         networks = [member for member in members if member is not None]
         if len(networks) == len(members):
-            weights = teacher.weights[teacher.weights > 0]
-            return MeanProbability(networks, weights).eval()
+            asked = teacher.weights > 0
+            own = (teacher.weights[asked], teacher.temperatures[asked])
+            return MeanProbability(networks, *own).eval()
     return None
 
 

@@ -122,8 +122,8 @@ class TableMLP(nn.Module):
     of its value, and a gap has a vector too. Behind it ``width - width - C`` with ReLU.
 
     The parts of a column stand in slots of at most :data:`SLOT` places, and one small product a
-    slot makes the sums: a product of all parts with all columns would be mostly zeros, up to
-    eleven times as slow, and its zeros would stand in the exported file.
+    slot makes the sums: a product of all parts with all columns would be mostly zeros, which take
+    time and would stand in the exported file.
 
     Args:
         width: Units of each of the two hidden layers; a column's vector has a quarter of that, at
@@ -142,11 +142,10 @@ class TableMLP(nn.Module):
     ) -> None:
         super().__init__()
         dimensions = max(2, min(16, width // 4))
-        slots, count = owners.shape
+        count = owners.shape[1]
         drawn = torch.randn(dimensions, len(scale))
         self.vectors = nn.Parameter(drawn * scale.to(drawn.device))
         self.bias = nn.Parameter(torch.zeros(dimensions, count))
-        self.split = slots > count  # some column has more parts than a slot has places
         # They follow from the encoding, and are no part of the weights.
         self.register_buffer("places", places, persistent=False)
         self.register_buffer("owners", owners, persistent=False)
@@ -170,7 +169,7 @@ class TableMLP(nn.Module):
         vectors = F.pad(self.vectors, (0, 1)).index_select(1, places)
         vectors = vectors.reshape(-1, slots, size).permute(1, 2, 0)  # (slots, size, dimensions)
         sums = torch.bmm(full, vectors).permute(1, 2, 0)  # (N, dimensions, slots)
-        if self.split:
+        if slots > self.owners.shape[1]:  # some column has more parts than a slot has places
             sums = sums @ self.owners
         return (sums + self.bias).flatten(1)
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from attar import needs_torch  # noqa: F401
 from attar.teachers.combine import (
-    fit_temperatures,
     fit_weights,
     mean_log_probability,
     mean_logit,
@@ -44,7 +43,6 @@ __all__ = [
     "as_teacher",
     "boosted_stack",
     "cross_fit",
-    "fit_temperatures",
     "fit_weights",
     "is_fitted",
     "mean_log_probability",

@@ -117,85 +117,30 @@ def fit_weights(
         >>> fit_weights(torch.stack([right, -right]), labels)
         tensor([0.7188, 0.2812])
     """
-    said, truth = _labelled("fit_weights", logits, labels)
-    shares = _least(
-        lambda shares: F.cross_entropy(combine(said, F.softmax(shares, dim=0)), truth),
-        torch.zeros(len(said), dtype=torch.float64, device=said.device),
-    )
-    return F.softmax(shares, dim=0).float()
-
-
-def fit_temperatures(logits: Tensor, labels: Tensor) -> Tensor:
-    """The temperature of each member that minimises its own NLL on validation rows.
-
-    A forest says 60 % where it is right nine times in ten, boosted trees 99 % where they are right
-    as often. Divided by its temperature, each is as sure as it is right, and they can be mixed
-    with others: :func:`weigh` does so where it makes the mixture better. Deterministic: L-BFGS on
-    the logarithms, from 1. As for :func:`fit_weights`, use rows that no member was trained on.
-
-    Args:
-        logits: ``[M, N, C]``, each member's answers about the validation rows.
-        labels: ``[N]`` int64; unlabelled rows are left out.
-
-    Returns:
-        ``[M]`` float32, from 0.05 to 20: above 1 for members that are too sure.
-
-    Raises:
-        AttarError: As :func:`fit_weights`.
-
-    Example:
-        >>> sure = torch.tensor([[[4.0, 0.0]]]).repeat(1, 400, 1)
-        >>> labels = torch.tensor([0, 0, 0, 1] * 100)  # says 98 %, is right at 75 %
-        >>> fit_temperatures(sure, labels)
-        tensor([3.6410])
-
-    References:
-        Guo et al. 2017, *On Calibration of Modern Neural Networks*,
-        https://arxiv.org/abs/1706.04599
-    """
-    said, truth = _labelled("fit_temperatures", logits, labels)
-    count, classes = len(said), said.shape[2]
-    everywhere = truth.repeat(count)
-
-    def loss(inverse: Tensor) -> Tensor:
-        scaled = said * _inverse(inverse)[:, None, None]
-        return F.cross_entropy(scaled.reshape(-1, classes), everywhere)
-
-    start = torch.zeros(count, dtype=torch.float64, device=said.device)
-    return 1 / _inverse(_least(loss, start)).float()
-
-
-def _inverse(bent: Tensor) -> Tensor:
-    """Inverse temperatures between 1/20 and 20, 1 of 0: no member is made a step or a constant."""
-    return 20 ** torch.tanh(bent)
-
-
-def _labelled(owner: str, logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-    """The answers in float64 and the labels of the labelled rows."""
     if logits.ndim != 3 or logits.shape[2] < 2 or not logits.is_floating_point():
         raise AttarError(
-            f"{owner}: logits must be floating-point of shape [M, N, C], members first. Got "
+            f"fit_weights: logits must be floating-point of shape [M, N, C], members first. Got "
             f"shape {tuple(logits.shape)}, dtype {logits.dtype}."
         )
     if len(labels) != logits.shape[1]:
         raise AttarError(
-            f"{owner}: one label a row is needed, {logits.shape[1]} in all. Got {len(labels)}."
+            f"fit_weights: one label a row is needed, {logits.shape[1]} in all. Got {len(labels)}."
         )
-    check_labels(owner, labels, classes=logits.shape[2])
-    check_finite(owner, "logits", logits)
+    check_labels("fit_weights", labels, classes=logits.shape[2])
+    check_finite("fit_weights", "logits", logits)
     known = labels != UNLABELLED
     if not bool(known.any()):
-        raise AttarError(f"{owner}: no row is labelled, so there is nothing to fit to.")
-    return logits.detach()[:, known].double(), labels[known]
+        raise AttarError("fit_weights: no row is labelled, so there is nothing to fit to.")
+    said, truth = logits.detach()[:, known].double(), labels[known]
 
+    def loss(shares: Tensor) -> Tensor:
+        return F.cross_entropy(combine(said, F.softmax(shares, dim=0)), truth)
 
-def _least(loss: Callable[[Tensor], Tensor], start: Tensor) -> Tensor:
-    """Where a loss is least, by L-BFGS; the start, where that is not better than it."""
     with torch.enable_grad():
-        at = start.clone().requires_grad_()
-        before = float(loss(at).detach())
+        shares = torch.zeros(len(said), dtype=torch.float64, device=said.device).requires_grad_()
+        equal = float(loss(shares).detach())
         optimizer = torch.optim.LBFGS(
-            [at],
+            [shares],
             max_iter=200,
             tolerance_grad=1e-9,
             tolerance_change=1e-12,
@@ -204,11 +149,11 @@ def _least(loss: Callable[[Tensor], Tensor], start: Tensor) -> Tensor:
 
         def closure() -> Tensor:
             optimizer.zero_grad()
-            value = loss(at)
+            value = loss(shares)
             value.backward()  # type: ignore[no-untyped-call]
             return value
 
         optimizer.step(closure)  # type: ignore[no-untyped-call]
-    found = at.detach()
-    worse = not bool(torch.isfinite(found).all()) or float(loss(found)) > before
-    return start if worse else found
+    fitted = shares.detach()
+    worse = not bool(torch.isfinite(fitted).all()) or float(loss(fitted)) > equal
+    return F.softmax(torch.zeros_like(fitted) if worse else fitted, dim=0).float()

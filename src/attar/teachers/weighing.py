@@ -6,8 +6,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from attar.checks import AttarError, check_number, need
-from attar.teachers.combine import fit_temperatures, fit_weights
+from attar.checks import AttarError, check_number
+from attar.evaluation import fit_temperature
+from attar.teachers.combine import fit_weights
 from attar.teachers.ensemble import Combine, EnsembleTeacher
 from attar.types import UNLABELLED, Data, dense_logits
 
@@ -25,8 +26,8 @@ def weigh(teacher: EnsembleTeacher, data: Data, *, least: float = 0.05) -> Ensem
     would cost its size and its time for nothing.
 
     A member that is too sure, or not sure enough, is mixed at a temperature of its own, where that
-    makes the mixture better by more than chance (:func:`fit_temperatures`): a forest that is
-    right as often as boosted trees, but never sure, would be dropped for its doubts alone.
+    makes the mixture better (:func:`attar.evaluation.fit_temperature`): a forest that is right as
+    often as boosted trees, but never sure, would be dropped for its doubts alone.
 
     Args:
         teacher: The ensemble; what weights it had does not matter.
@@ -72,34 +73,29 @@ def weigh(teacher: EnsembleTeacher, data: Data, *, least: float = 0.05) -> Ensem
             ]
         )
     truth = labels.cpu()[known.cpu()]
-    left, weights, temperatures = _better(teacher.combine, said, truth, least)
+    ones, own = torch.ones(len(said)), torch.tensor([_own(member, truth) for member in said])
+    found = [
+        (*_fitted(teacher.combine, said / some[:, None, None], truth, least), some)
+        for some in ([ones] if bool((own == 1).all()) else [ones, own])
+    ]
+    left, weights, _, temperatures = min(found, key=lambda one: one[2])
     members = [teacher.members[place] for place in left]
     name = " + ".join(
         f"{weight:.2f} {member.name.removeprefix('cross-fitted ')}"
         for weight, member in zip(weights.tolist(), members, strict=True)
     )
     return EnsembleTeacher(
-        members, weights=weights, temperatures=temperatures, combine=teacher.combine, name=name
+        members,
+        weights=weights,
+        temperatures=temperatures[left],
+        combine=teacher.combine,
+        name=name,
     )
 
 
-def _better(
-    combine: Combine, said: Tensor, truth: Tensor, least: float
-) -> tuple[list[int], Tensor, Tensor]:
-    """The members that are left, their weights, and their temperatures: 1 unless others gain.
-
-    Temperatures must gain what one of them may gain by chance on a hundredth of all tables: half
-    of what chi-squared with M degrees of freedom reaches (Wilks 1938).
-    """
-    ones = torch.ones(len(said))
-    left, weights, plain = _fitted(combine, said, truth, least)
-    own = fit_temperatures(said, truth)
-    warm = _fitted(combine, said / own[:, None, None], truth, least)
-    chi_squared = need("scipy.special", extra="train", purpose="weigh").chdtri
-    chance = float(chi_squared(len(said), 0.01)) / 2
-    if len(truth) * (plain - warm[2]) > chance:
-        return warm[0], warm[1], own[warm[0]]
-    return left, weights, ones[left]
+def _own(logits: Tensor, truth: Tensor) -> float:
+    """A member's temperature; no member is made a step or a constant."""
+    return fit_temperature(logits, truth, low=0.05, high=20)
 
 
 def _fitted(
