@@ -8,7 +8,7 @@ import record
 from lab import Lab
 from measure import Asked, ask, best_of, compared, opened, validation_gap
 from plain import RATE
-from students import Student, on_validation, train_all
+from students import Student, errors, on_validation, train_all
 
 COUNTS = (100, 1_000, 10_000)
 SEEDS = 3
@@ -39,6 +39,7 @@ def few_labels(lab: Lab) -> dict[str, record.Part]:
     for count, base in bases.items():
         rows, figures = _table(lab, asked, base, temperature)
         figures |= {"labels": float(count), "temperature": temperature}
+        figures["teacher_errors"] = float(errors(asked.test, lab.test))
         parts[f"labels{count}"] = (tried[count] + rows, figures)
     return parts
 
@@ -60,9 +61,9 @@ def choose_temperature(
         train_all(lab, trials, asked.train)
         scores = [on_validation(lab, trial, asked.train) for trial in trials]
         tried[count] = best_of(trials, scores)[1]
-        for temperature, (errors, nll) in zip(TEMPERATURES, scores, strict=True):
+        for temperature, (wrong, nll) in zip(TEMPERATURES, scores, strict=True):
             before = totals[temperature]
-            totals[temperature] = (before[0] + errors, before[1] + nll)
+            totals[temperature] = (before[0] + wrong, before[1] + nll)
     best = min(TEMPERATURES, key=lambda t: totals[t])
     for rows in tried.values():
         for temperature, row in zip(TEMPERATURES, rows, strict=True):

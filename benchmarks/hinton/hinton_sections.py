@@ -43,7 +43,7 @@ def _processor(figures: Figures) -> str:
     if "processor_errors" not in figures:
         return ""
     wrong, each = (figures[f"processor_{name}"] for name in ("errors", "member_errors_mean"))
-    return f""" These five were trained on a GPU and teach all students of this page; five that
+    return f""" These five were trained on a GPU and teach the students that were, too; five that
 were trained on two cores, from the same seeds and by the same command, make **{wrong:.0f}
 errors**, {each:.1f} each."""
 
@@ -170,6 +170,10 @@ def few_labels(figures: Figures, table: Any, rows: Sequence[Any]) -> str:
         ]
         each = ", ".join(f"{row['temperature']:g}" for row in alone)
         text += f" (Each table by itself would have taken {each}; two or three errors decide.)"
+    wrong = {figures.get(f"labels{count}_teacher_errors") for count in counts} - {None}
+    if wrong:
+        each = " and ".join(f"{one:.0f}" for one in sorted(wrong))
+        text += f" The teacher was trained where the students were, and makes {each} errors."
     return "\n\n".join(
         arms(figures, table, f"labels{count}", f"{count:,} labelled images", text, rows)
         for count in counts
