@@ -10,7 +10,7 @@ from sklearn.tree import DecisionTreeRegressor
 
 from attar.checks import AttarError
 from attar.students import TREES, TreeEnsemble, boosted, count_parameters, fit_to, tree
-from attar.students.trees import FLOOR, _below, soft_and_hard
+from attar.students.trees import FLOOR, RATE, _below, soft_and_hard
 
 
 def wine() -> tuple[torch.Tensor, torch.Tensor]:
@@ -80,18 +80,35 @@ def test_thresholds_are_rounded_down_so_that_every_row_goes_where_it_went() -> N
     assert got.dtype == np.float32
 
 
-@pytest.mark.parametrize("labels_alone", [False, True])
-def test_more_boosted_trees_come_closer_to_the_targets(labels_alone) -> None:
+def test_more_boosted_trees_come_closer_to_the_targets() -> None:
     inputs, labels = wine()
     targets = soft_and_hard(labels, classes=3, smoothing=0.1)
     away = []
     for trees in (1, 5, 30):
         model = boosted.model(trees + 1, input_shape=(13,), classes=3)
-        model.fit(inputs, targets, labels_alone=labels_alone)
+        model.fit(inputs, targets)
         away.append(float(-(targets * model(inputs).log_softmax(dim=1)).sum(dim=1).mean()))
     entropy = float(-(targets * targets.log()).sum(dim=1).mean())
     assert away[0] > away[1] > away[2] > entropy
     assert away[2] < entropy + 0.05
+
+
+def test_boosted_trees_begin_at_the_prior_and_take_newtons_step() -> None:
+    inputs = torch.tensor([[0.0]] * 6 + [[1.0]] * 4)
+    targets = torch.tensor([[0.9, 0.1]] * 6 + [[0.2, 0.8]] * 4)
+    model = TreeEnsemble(2, 2, input_shape=(1,), classes=2)
+    model.fit(inputs[inputs[:, 0] == 0], targets[:6])  # no split: the prior stands
+    torch.testing.assert_close(model(inputs).softmax(dim=1)[0], targets[0])
+    rows, said = inputs.repeat(5, 1), targets.repeat(5, 1)
+    model.fit(rows, said)
+    prior = said.double().mean(dim=0)
+    now = prior.log().repeat(2, 1)
+    for _ in range(2):  # a step a tree, in the leaf of 30 rows and in that of 20
+        answers = now.softmax(dim=1)
+        left = torch.stack([targets[0], targets[-1]]).double() - answers
+        counts = torch.tensor([[30.0], [20.0]])
+        now = now + RATE / 2 * counts * left / (counts * answers * (1 - answers) + 1)
+    torch.testing.assert_close(model(torch.tensor([[0.0], [1.0]])).double(), now)
 
 
 @pytest.mark.parametrize("name", TREES)

@@ -56,7 +56,7 @@ def grow(
         assert said is not None
         labels, said = said.argmax(dim=1), None
     targets = soft_and_hard(labels, classes=classes, said=said, alpha=alpha, smoothing=smoothing)
-    student.fit(batch.inputs, targets, weights=batch.weights, labels_alone=said is None, seed=seed)
+    student.fit(batch.inputs, targets, weights=batch.weights, seed=seed)
 
 
 def at_most_one(temperature: Any) -> list[float]:

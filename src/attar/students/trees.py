@@ -103,21 +103,18 @@ class TreeEnsemble(nn.Module):
         targets: Tensor,
         *,
         weights: Tensor | None = None,
-        labels_alone: bool = False,
         seed: int = 0,
     ) -> None:
         """Build the trees.
 
         A single tree is grown on the logits of the targets, and each of its leaves answers with
-        the mean of the target probabilities of its rows. Of several, each is grown on what the
-        ones before it leave of the logits (squared error); on labels alone, which have no
-        logits, on the gradient of the cross-entropy, as boosted classifiers are.
+        the mean of the target probabilities of its rows. Of several, each is grown on the
+        gradient of the cross-entropy to the targets, as boosted classifiers are on labels.
 
         Args:
             inputs: ``[N, ...]`` any number type, finite.
             targets: ``[N, C]`` probabilities.
             weights: ``[N]`` 0 or more.
-            labels_alone: Whether the targets are labels, smoothed or not.
             seed: Draws the rows of each boosted tree, and decides between equal splits.
 
         Raises:
@@ -132,7 +129,7 @@ class TreeEnsemble(nn.Module):
             )
         each = np.ones(len(rows)) if weights is None else weights.detach().cpu().double().numpy()
         counted = each > 0
-        grown = _one if len(self.values) == 1 else _boosted_labels if labels_alone else _boosted
+        grown = _one if len(self.values) == 1 else _boosted
         random = np.random.RandomState(seed % 2**32)
         count, leaves = self.values.shape[:2]
         with torch.no_grad():
@@ -291,30 +288,11 @@ def _boosted(
     leaves: int,
     random: np.random.RandomState,
 ) -> Iterator[tuple[Any, NDArray[Any]]]:
-    """Trees one after the other, each on what the others leave of the logits."""
-    logits = _logits(said)
-    start = (weights[:, None] * logits).sum(axis=0) / weights.sum()
-    now = np.tile(start, (len(rows), 1))
-    for place in range(count):
-        part = _drawn(len(rows), random)
-        left = logits - now
-        tree = _grow(rows[part], left[part], weights[part], leaves, random)
-        leaf, nodes = tree.apply(rows), tree.node_count
-        heavy = np.maximum(np.bincount(leaf, weights, minlength=nodes), 1e-12)
-        values = RATE * _sums(leaf, weights[:, None] * left, nodes) / heavy[:, None]
-        now += values[leaf]
-        yield tree, values + start if place == 0 else values
+    """Trees one after the other, each a step of Newton's on the cross-entropy.
 
-
-def _boosted_labels(
-    rows: NDArray[Any],
-    said: NDArray[Any],
-    weights: NDArray[Any],
-    count: int,
-    leaves: int,
-    random: np.random.RandomState,
-) -> Iterator[tuple[Any, NDArray[Any]]]:
-    """The same on the cross-entropy: its gradient, and one step of Newton's for each leaf."""
+    Not on the squared error of logits: with many classes that is spent on telling apart what the
+    teacher holds for impossible anyway.
+    """
     start = np.log(np.clip((weights[:, None] * said).sum(axis=0) / weights.sum(), 1e-6, 1.0))
     now = np.tile(start, (len(rows), 1))
     share = (said.shape[1] - 1) / said.shape[1]
