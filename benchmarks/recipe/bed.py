@@ -72,4 +72,12 @@ OPENED = (
     Task("news", None, "word_bag", parameters=50_000, steps=1500, opened=True),
 )
 
-TASKS = {task.name: task for task in (*DEVELOP, *OPENED)}
+#: Added when the others had been opened; their steps make a run of about a minute on one core.
+#: The levers were once tried on validation rows of the first, which then left the bed for others
+#: that are further from their ceiling; the recipe was not changed for it.
+ADDED = (
+    Task("digits", None, "plain_convnet", 10, steps=3000, opened=True),
+    Task("mnist", 600, "plain_convnet", 50, steps=1000, batch_size=64, opened=True),
+)
+
+TASKS = {task.name: task for task in (*DEVELOP, *OPENED, *ADDED)}

@@ -20,7 +20,7 @@ import torch
 sys.path.insert(0, str(Path(__file__).parents[1]))
 sys.path.insert(0, str(Path(__file__).parents[1] / "mnist"))
 import record
-from bed import DEVELOP, OPENED, TASKS, Task
+from bed import ADDED, DEVELOP, OPENED, TASKS, Task
 from fetch import cache_folder
 from lessons import LESSONS, MEMBERS
 from levers import Recipe, learn
@@ -119,7 +119,7 @@ def main() -> None:
     given = parser.parse_args()
     torch.set_num_threads(1)
     cache = cache_folder() / "benchmarks" / "recipe"
-    half = DEVELOP if given.half == "develop" else OPENED
+    half = DEVELOP if given.half == "develop" else (*OPENED, *ADDED)
     tasks = [TASKS[name] for name in given.tasks.split(",")] if given.tasks else list(half)
     if given.half == "develop":
         parts = develop(tasks, cache)
