@@ -15,6 +15,8 @@ LESSONS = {
     "lending": "lending",
     "news": "20 Newsgroups",
 }
+#: Opened once, when the others had been opened twice and their goals counted.
+ADDED = ("digits-all-plain_convnet-10x", "mnist-600-plain_convnet-50x")
 
 
 def tasks_of(figures: Figures, half: str) -> list[str]:
@@ -146,7 +148,25 @@ def opened(figures: Figures, table: Table) -> str:
             for task in tasks
         ],
     )
-    return "\n\n".join([table(head, rows), likely, goals(figures, tasks), first(figures)])
+    counted = [task for task in tasks if task not in ADDED]
+    later = [task for task in tasks if task in ADDED]
+    said = [goals(figures, counted), first(figures), added(figures, later)]
+    return "\n\n".join([table(head, rows), likely, *filter(None, said)])
+
+
+def added(figures: Figures, tasks: list[str]) -> str:
+    """What the tasks gave that no goal had counted."""
+    if not tasks:
+        return ""
+    beats, worse = (
+        sum(figures[f"open_{task}_verdict_{verdict}"] for task in tasks)
+        for verdict in ("beats", "worse")
+    )
+    names = " and ".join(words(task) for task in tasks)
+    return f"""Convolutional students were too few among them, so that {names} were added then, and
+opened once: BEATS on {beats:.0f} of these {len(tasks)}, WORSE on {worse:.0f}. The goals above are
+counted without them. The levers had once been tried on validation rows of digits with all labels
+and this student; nothing was chosen for it, since it is near its ceiling."""
 
 
 def first(figures: Figures) -> str:
@@ -159,11 +179,12 @@ def first(figures: Figures) -> str:
     names = [f"first_{task}_gap_recovered" for task in tasks]
     gaps = [figures[name] for name in names if name in figures]
     shared = 100 * sum(gaps) / len(gaps)
-    return f"""These tasks were opened twice. The first time, on {len(tasks)} of them, the verdict
-was BEATS on {beats:.0f} and WORSE on {worse:.0f}, and {shared:.0f} % of the gap were recovered. The
-trials on validation then showed two faults: hard labels had looked for a learning rate and the
-other arms had stayed at theirs, and rows between the rows were no choice. Both were mended, and
-all tasks run again as they stand above; whoever wants to be sure takes other tasks."""
+    return f"""These tasks, which the goals count, were opened twice. The first time, on
+{len(tasks)} of them, the verdict was BEATS on {beats:.0f} and WORSE on {worse:.0f}, and
+{shared:.0f} % of the gap were recovered. The trials on validation then showed two faults: hard
+labels had looked for a learning rate and the other arms had stayed at theirs, and rows between the
+rows were no choice. Both were mended, and all tasks run again as they stand above; whoever wants to
+be sure takes other tasks."""
 
 
 def goals(figures: Figures, tasks: list[str]) -> str:

@@ -84,13 +84,15 @@ def settings(student: str, arm: str) -> list[Setting]:
     smoothing = SMOOTHING if arm == "smoothed" else 0.0
     is_network = student in ("table_mlp", "mlp")
     if arm != "distilled":
-        tried = product((1.0, 0.5, 0.25, 0.125), (0.01, 0.1, 0.3)) if is_network else [(1.0, 0.01)]
+        shares, decays = (1.0, 0.75, 0.5, 0.25, 0.125, 0.0625), (0.01, 0.1, 0.3)
+        tried = product(shares, decays) if is_network else [(1.0, 0.01)]
         return [Setting(share, decay, smoothing=smoothing) for share, decay in tried]
     if is_network:
         weights = ((2.0, 0.5), (2.0, 0.9), (1.0, 0.5))
+        lengths = ((1.0, 0.01), (0.25, 0.1), (0.125, 0.3))
         return [
-            Setting(share, teacher=teacher, temperature=temperature, alpha=alpha, synthetic=True)
-            for share, teacher, (temperature, alpha) in product((1.0, 0.25), TEACHERS, weights)
+            Setting(share, decay, teacher, temperature, alpha, synthetic=True)
+            for (share, decay), teacher, (temperature, alpha) in product(lengths, TEACHERS, weights)
         ]
     return [
         Setting(teacher=teacher, temperature=temperature, alpha=alpha, synthetic=synthetic)

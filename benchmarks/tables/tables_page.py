@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import autogluon_page
 from record import Figures, Table, verdict_of
 
 SETS = {
@@ -25,6 +26,7 @@ ARMS = {
     "hard": "hard",
     "smoothed": "smoothed",
     "distilled": "distilled",
+    "out_of_fold": "distilled, teacher out of fold",
     "in_sample": "distilled, teacher in sample",
     "no_synthetic": "distilled, no synthetic rows",
 }
@@ -37,14 +39,21 @@ def page(results: dict[str, Any], table: Table, made: str) -> str:
     parts = [
         """# Tables: what a stack of trees teaches a small file
 
-The teacher is a stack: extremely randomised trees and two kinds of boosted trees, each asked out of
-fold, weighed by what they say there. Students learn on the same three quarters of the rows (20,000
-rows at most) with the same steps; the distilled ones hear the teacher about as many synthetic rows,
-too. *In sample* is the same stack asked about rows that it was fitted on. Five seeds; T and alpha
-were the same on all sets. Where the stack is not clearly ahead of the same network on hard labels,
-as on Letter, there is nothing for it to teach, and the verdict says so.""",
+The teacher is a stack: extremely randomised trees and two kinds of boosted trees, weighed by what
+they say out of fold, each at a temperature of its own. Students learn on the same three quarters of
+the rows (20,000 rows at most); the distilled ones hear the teacher about as many synthetic rows,
+too. How many of the steps, which weight decay, T, alpha, and whether the teacher answers about
+training rows that it was fitted on (*in sample*) or through clones that were not (*out of fold*) is
+chosen on a fifth of the training rows (of fewer than 2,000 on three fifths, one after the other),
+for each set, kind of student and arm: 18 settings for each arm of a network. For trees 16 are tried
+when they are distilled, and there is nothing to choose on labels. Then five students of each arm
+are trained on all training rows and judged on the others, which nothing was chosen on.
+
+A student has 50,000 parameters at most, and so few that its file is to be a tenth of the stack.""",
         _short(figures, names, table),
     ]
+    if beside := autogluon_page.section(figures, {name: SETS[name] for name in names}, table):
+        parts.append(beside)
     parts += [_one(figures, name, table) for name in names]
     return "\n\n".join([*parts, made])
 
@@ -134,13 +143,28 @@ def _one(figures: Figures, name: str, table: Table) -> str:
             f"{value('ece'):.3f}",
         ]
 
-    rows = [["the stack", *cells(f"{name}_teacher")]]
+    def chosen(prefix: str) -> str:
+        def of(key: str) -> float:
+            return figures[f"{prefix}_{key}"]
+
+        if prefix.rsplit("_", 1)[0].endswith(("tree", "boosted")) and not of("alpha"):
+            return ""
+        said = [] if of("share") == 1 else [f"{of('share'):g} of the steps"]
+        if of("alpha"):
+            said += ["in sample" if of("teacher") else "out of fold"]
+            said += [f"T {of('temperature'):g}, alpha {of('alpha'):g}"]
+            said += [] if of("synthetic") else ["no synthetic rows"]
+        if of("weight_decay") > 0.01:
+            said += [f"weight decay {of('weight_decay'):g}"]
+        return ", ".join(said)
+
+    rows = [["the stack", *cells(f"{name}_teacher"), ""]]
     for student, words in STUDENTS.items():
         for arm, said in ARMS.items():
             prefix = f"{name}_{student}_{arm}"
             if f"{prefix}_accuracy_mean" in figures:
-                rows.append([f"{words}, {said}", *cells(prefix)])
-    head = ["", "accuracy %", "macro recall %", "AUC", "NLL", "ECE"]
+                rows.append([f"{words}, {said}", *cells(prefix), chosen(prefix)])
+    head = ["", "accuracy %", "macro recall %", "AUC", "NLL", "ECE", "chosen"]
     files = []
     for student, words in STUDENTS.items():
         prefix = f"{name}_{student}"
@@ -159,12 +183,19 @@ def _one(figures: Figures, name: str, table: Table) -> str:
     wrong = figures[f"{name}_out_of_fold_wrong"]
     members = ", ".join(f"{100 * figures[f'{name}_teacher_accuracy_{i}']:.2f}" for i in range(3))
     weights = ", ".join(f"{figures[f'{name}_teacher_weight_{i}']:.2f}" for i in range(3))
+    warm = ", ".join(
+        f"{figures[f'{name}_teacher_temperature_{i}']:.2f}"
+        if f"{name}_teacher_temperature_{i}" in figures
+        else "-"
+        for i in range(3)
+    )
     facts = ["", "verdict", "gain over hard, points", "parameters", "file", "rows a second", "p50"]
     return f"""## {SETS[name]}
 
 {figures[f"{name}_rows_train"]:,.0f} rows to learn from, {figures[f"{name}_rows_test"]:,.0f} to
-judge on. The stack's members alone: {members} %; their weights: {weights}. Out of fold
-{100 * wrong:.1f} % of its answers about training rows name another class than the label.
+judge on. The stack's members alone: {members} %; their weights: {weights}; their temperatures:
+{warm}. Out of fold {100 * wrong:.1f} % of its answers about training rows name
+another class than the label.
 
 {table(head, rows)}
 
