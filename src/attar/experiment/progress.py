@@ -12,7 +12,7 @@ class Progress:
     """Where an experiment is.
 
     Attributes:
-        stage: ``"label"``, ``"early"`` (a warning), ``"cost"``, ``"choose"``, ``"train"``,
+        stage: ``"ask"``, ``"label"``, ``"early"`` (a warning), ``"cost"``, ``"choose"``, ``"train"``,
             ``"test"`` or ``"measure"``; of a ladder also ``"plan"``, ``"screen"``, ``"confirm"``,
             ``"chosen"``.
         message: For a person.

@@ -1,0 +1,67 @@
+"""What `attar distill` leaves to choose where nothing was said, and where that is nothing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from attar.checks import AttarError
+
+#: T and alpha of a plain run; the recipe looks for both.
+TEMPERATURE, ALPHA = "4", "0.9"
+#: Students that are built in one go: no search can stop one of them early.
+GROWN = ("boosted", "tree")
+
+
+@dataclass(frozen=True)
+class Choices:
+    """Whether the recipe is followed, and why not.
+
+    Attributes:
+        recipe: Whether T, alpha, views and rows between the rows are looked for on validation.
+        why: Where nobody asked for a plain run and it is one: the reason, for the user.
+    """
+
+    recipe: bool
+    why: str | None = None
+
+    @classmethod
+    def of(cls, wanted: bool | None, *, task: str, student: str | None) -> Choices:
+        """From ``--recipe`` (True), ``--plain`` (False), or neither.
+
+        Raises:
+            AttarError: If the recipe is wanted where there is none.
+        """
+        if wanted and task != "multiclass":
+            raise AttarError(f"attar distill: --recipe is there for classes. Got --task {task}.")
+        if wanted is not None:
+            return cls(wanted)
+        if task != "multiclass":
+            return cls(False, f"the recipe is there for classes, and this is --task {task}")
+        if student in GROWN:
+            return cls(
+                False,
+                f"a {student} student is built in one go, so --recipe builds one for every setting",
+            )
+        return cls(True)
+
+    def numbers(self, temperature: str | None, alpha: str | None) -> dict[str, str]:
+        """T and alpha in words: what the user said, else what is usual."""
+        return {
+            "temperature": temperature or ("auto" if self.recipe else TEMPERATURE),
+            "alpha": alpha or ("auto" if self.recipe else ALPHA),
+        }
+
+    def rows(self, transfer: Any, *, shifted: bool) -> dict[str, Any]:
+        """What the student learns from beside the rows: what the user named, else to be chosen.
+
+        Args:
+            transfer: The rows of ``--transfer``; None without.
+            shifted: Whether ``--shift`` named the views, which the rows then have already.
+        """
+        found: dict[str, Any] = {"transfer": transfer}
+        if self.recipe and transfer is None:
+            found["transfer"] = "auto"
+        if self.recipe and not shifted:
+            found["views"] = "auto"
+        return found
