@@ -209,7 +209,7 @@ def distill(
             train=splits.train,
             validation=splits.validation,
             test=splits.test,
-            **choices.rows(splits.transfer, shifted=seen is not None),
+            **{"transfer": splits.transfer, **choices.rows(transfer=transfer, shift=shift)},
             parameters=parameters,
             shrink=shrink,
             folds=folds or None,

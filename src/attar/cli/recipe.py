@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 from attar.checks import AttarError
 
@@ -52,16 +51,12 @@ class Choices:
             "alpha": alpha or ("auto" if self.recipe else ALPHA),
         }
 
-    def rows(self, transfer: Any, *, shifted: bool) -> dict[str, Any]:
-        """What the student learns from beside the rows: what the user named, else to be chosen.
+    def rows(self, *, transfer: str | None, shift: int | None) -> dict[str, str]:
+        """What the experiment is to add to the rows, where the user has not named it.
 
         Args:
-            transfer: The rows of ``--transfer``; None without.
-            shifted: Whether ``--shift`` named the views, which the rows then have already.
+            transfer: The word of ``--transfer``.
+            shift: That of ``--shift``.
         """
-        found: dict[str, Any] = {"transfer": transfer}
-        if self.recipe and transfer is None:
-            found["transfer"] = "auto"
-        if self.recipe and not shifted:
-            found["views"] = "auto"
-        return found
+        named = {"transfer": transfer, "views": shift}
+        return {name: "auto" for name, word in named.items() if self.recipe and word is None}

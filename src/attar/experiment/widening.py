@@ -38,11 +38,14 @@ def widened(
     if seen is not None:
         splits = with_views(splits, seen)
     if not anew:
-        missing = ["views"] if views == "auto" and usual_views(given) is not None else []
-        missing += ["rows between the rows"] if between and is_table(given) else []
-        if missing:
+        missing = []
+        if views == "auto" and seen is None and usual_views(given) is not None:
+            missing = ["views"]
+        if between and is_table(given):
+            missing = ["rows between the rows"]
+        for what in missing:
             text = "The teacher holds answers and cannot be asked about new inputs"
-            tell(Progress("ask", f"{text}: no {missing[0]} are made for it"))
+            tell(Progress("ask", f"{text}: the student learns without {what}"))
         return splits, in_views
     more, each = len(splits.train) - len(given), splits.train.view_count
     if more or each > 1:
