@@ -192,8 +192,9 @@ def distill(
         else:
             shrink = _SHRINK
     with show.Reporter() as reporter:
-        if choices.why is not None:
-            reporter.tell("recipe", f"A plain run: {choices.why}")
+        told = choices.told(temperature=temperature, alpha=alpha, shift=shift, transfer=transfer)
+        if told is not None:
+            reporter.tell("recipe", told)
         for line in show.columns_in_words(given.columns):
             reporter.tell("columns", line)
         if words:

@@ -8,6 +8,13 @@ from attar.checks import AttarError
 
 #: T and alpha of a plain run; the recipe looks for both.
 TEMPERATURE, ALPHA = "4", "0.9"
+#: What is chosen, by the option that settles it.
+CHOICES = {
+    "temperature": "T",
+    "alpha": "alpha",
+    "shift": "views of images",
+    "transfer": "rows between the rows of a table",
+}
 #: Students that are built in one go: no search can stop one of them early.
 GROWN = ("boosted", "tree")
 
@@ -43,6 +50,19 @@ class Choices:
                 f"a {student} student is built in one go, so --recipe builds one for every setting",
             )
         return cls(True)
+
+    def told(self, **named: object) -> str | None:
+        """What the user is told before anything is asked or trained; None where it is nothing.
+
+        Args:
+            named: The words of the options that each settle one choice; None where not given.
+        """
+        if self.why is not None:
+            return f"A plain run: {self.why}"
+        left = [CHOICES[name] for name, word in named.items() if word is None]
+        if not self.recipe or not left:
+            return None
+        return f"Chosen on validation: {', '.join(left)} (--plain: nothing is)"
 
     def numbers(self, temperature: str | None, alpha: str | None) -> dict[str, str]:
         """T and alpha in words: what the user said, else what is usual."""
