@@ -25,7 +25,15 @@ def work(tmp_path_factory):
         (folder / name).write_text("\n".join(lines) + "\n")
     words = ("--train", folder / "t.csv", "--label", "kind", "--members", "2")
     words += ("--teacher-steps", "60", "--teacher-width", "32", "--steps", "100", "--seeds", "1")
-    words += ("--plain", "--learning-rate", "0.01", "--out", folder / "run", "--bundle", folder / "run.zip")
+    words += (
+        "--plain",
+        "--learning-rate",
+        "0.01",
+        "--out",
+        folder / "run",
+        "--bundle",
+        folder / "run.zip",
+    )
     code, _, err = attar("distill", *words)
     assert code == 0, err
     return folder

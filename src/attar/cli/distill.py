@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -121,8 +121,8 @@ def distill(
     alpha: Annotated[
         str | None,
         typer.Option(
-            help="The weight of the soft loss: a number, a list to choose from, or auto; auto by the "
-            "recipe, 0.9 with --plain.",
+            help="The weight of the soft loss: a number, a list to choose from, or auto; auto by "
+            "the recipe, 0.9 with --plain.",
             rich_help_panel=STUDENT,
         ),
     ] = None,
@@ -183,6 +183,8 @@ def distill(
     check_trackers(track)
     reading = replace(recipe_of(words), label=label, size=size, task=task)
     splits, given = files.read(reading, seen)
+    rows: dict[str, Any] = {"transfer": splits.transfer}
+    rows |= choices.rows(transfer=transfer, shift=shift)
     pictures = image_size(given) is not None
     chosen = student or ("convnet" if pictures else "mlp")
     own = student_named(chosen)
@@ -210,7 +212,7 @@ def distill(
             train=splits.train,
             validation=splits.validation,
             test=splits.test,
-            **{"transfer": splits.transfer, **choices.rows(transfer=transfer, shift=shift)},
+            **rows,
             parameters=parameters,
             shrink=shrink,
             folds=folds or None,
