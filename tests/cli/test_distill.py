@@ -11,9 +11,11 @@ import pytest
 from command_line import attar
 
 from attar.cli import show
+from attar.cli.recipe import Choices
 
-#: What every run here has, so that it takes a second.
-QUICK = ("--parameters", "200", "--steps", "20", "--seeds", "2")
+#: What every run here has, so that it takes a second; most have nothing to choose either.
+SMALL = ("--parameters", "200", "--steps", "20", "--seeds", "2")
+QUICK = (*SMALL, "--plain")
 
 
 @pytest.fixture(scope="module")
@@ -122,7 +124,8 @@ def test_a_run_that_was_stopped_ends_like_one_that_was_not(run, files, monkeypat
 def test_without_a_teacher_one_is_trained_on_the_training_rows_alone(files):
     folder = files / "own"
     words = ("--members", 2, "--teacher-steps", 20, "--teacher-width", 16, "--seeds", 2)
-    words = ("distill", "--train", files / "iris.npz", *words, "--steps", 20, "--out", folder)
+    words = ("distill", "--train", files / "iris.npz", *words, "--steps", 20, "--plain")
+    words += ("--out", folder)
     code, _, err = attar(*words)
     assert code == 0, err
     result = json.loads((folder / "result.json").read_text())
@@ -164,8 +167,11 @@ def test_given_splits_keep_their_rows_and_images_get_a_convnet(tmp_path):
     code, _, err = attar("distill", *words, "--out", tmp_path / "run")
     assert code == 0, err
     result = json.loads((tmp_path / "run" / "result.json").read_text())
+    # The recipe chooses T and alpha alone: what to learn from was said.
+    assert "Chosen on validation: T, alpha (--plain: nothing is)" in err.splitlines()
     assert result["rows"] == {"labelled": 200, "unlabelled": 60, "validation": 60, "test": 100}
     assert result["views"] == 3
+    assert all(one["setting"]["views"] for one in result["trials"])
     assert result["student"]["family"] == "convnet"
     assert "pseudo" in result["arms"]
     assert result["verdict"] == "INCONCLUSIVE"  # one seed
@@ -179,7 +185,7 @@ def test_a_transfer_file_of_training_rows_is_all_that_the_student_is_distilled_o
     np.savez(tmp_path / "part.npz", X=X[y != 2])
     words = ["--train", tmp_path / "train.npz", "--transfer", tmp_path / "part.npz"]
     words += ["--seeds", "1", "--steps", 6, "--batch-size", 32, "--parameters", 100]
-    words += ["--members", 2, "--teacher-steps", 4, "--teacher-width", 16]
+    words += ["--members", 2, "--teacher-steps", 4, "--teacher-width", 16, "--plain"]
     code, _, err = attar("distill", *words, "--out", tmp_path / "run")
     assert code == 0, err
     result = json.loads((tmp_path / "run" / "result.json").read_text())
@@ -189,18 +195,63 @@ def test_a_transfer_file_of_training_rows_is_all_that_the_student_is_distilled_o
     assert f"has seen {rows['transfer']} of them" in (tmp_path / "run" / "summary.md").read_text()
 
 
-def test_by_the_recipe_everything_is_chosen(files, tmp_path):
-    code, _, err = attar(
-        "distill", "--train", files / "iris.csv", "--label", "species", "--teacher",
-        files / "linear.skops", "--out", tmp_path / "run", "--recipe", "--alpha", "0.7", *QUICK,
-    )  # fmt: skip
+def test_what_was_not_said_is_chosen(files, tmp_path):
+    words = ("--train", files / "iris.csv", "--label", "species", "--alpha", "0.7", "--seeds", "1")
+    words += ("--teacher", files / "linear.skops", "--parameters", "200", "--epochs", "10")
+    code, out, err = attar("distill", *words, "--batch-size", "32", "--out", tmp_path / "run")
     assert code == 0, err
     found = json.loads((tmp_path / "run" / "result.json").read_text())
-    assert found["rows"]["unlabelled"] > found["rows"]["labelled"]
+    assert found["rows"]["labelled"] == 96
+    assert found["rows"]["unlabelled"] > 96
+    assert found["steps"] == 30  # of the rows that were given, not of those between them
     tried = [one["setting"] for one in found["trials"] if one["setting"]["arm"] == "distilled"]
     assert len({one["temperature"] for one in tried}) > 1
     assert {one["further"] for one in tried} == {True, False}
     assert {one["alpha"] for one in tried} == {0.7}
+    assert "- Chosen on validation: T = " in out
+    lines = err.splitlines()
+    first = "Chosen on validation: T, views of images, rows between the rows of a table (--plain"
+    assert lines[0].startswith(first)
+    asked = [place for place, line in enumerate(lines) if "96 training rows and " in line]
+    answers = [place for place, line in enumerate(lines) if line.startswith("The teacher answers")]
+    assert asked < answers[:1]
+
+
+def test_a_plain_run_chooses_nothing(run):
+    folder, out, err = run
+    trials = json.loads((folder / "result.json").read_text())["trials"]
+    tried = [one["setting"] for one in trials if one["setting"]["arm"] == "distilled"]
+    assert [(one["temperature"], one["alpha"]) for one in tried] == [(4.0, 0.9)]
+    assert "Chosen on validation" not in out + err
+
+
+@pytest.mark.parametrize(
+    ("wanted", "task", "student", "found"),
+    [
+        (None, "multiclass", None, True),
+        (None, "multiclass", "mine:tiny", True),
+        (None, "multiclass", "tree", False),
+        (None, "regression", None, False),
+        (True, "multiclass", "boosted", True),
+        (False, "multiclass", None, False),
+        (False, "multilabel", None, False),
+    ],
+)
+def test_where_the_recipe_is_there(wanted, task, student, found):
+    choices = Choices.of(wanted, task=task, student=student)
+    assert choices.recipe is found
+    assert (choices.why is None) is (found or wanted is False)  # why is said where nobody said so
+
+
+def test_what_is_said_wins_over_the_recipe():
+    recipe = Choices.of(None, task="multiclass", student=None)
+    assert recipe.numbers("4", None) == {"temperature": "4", "alpha": "auto"}
+    assert recipe.rows(transfer="more.csv", shift=None) == {"views": "auto"}
+    assert recipe.rows(transfer=None, shift=1) == {"transfer": "auto"}
+    assert recipe.told(temperature="4", alpha="1", shift=1, transfer="more.csv") is None
+    plain = Choices.of(False, task="multiclass", student=None)
+    assert plain.numbers(None, "auto") == {"temperature": "4", "alpha": "auto"}
+    assert plain.rows(transfer=None, shift=None) == {}
 
 
 def test_several_teachers_are_an_ensemble_and_each_estimator_is_cross_fitted(files, monkeypatch):
@@ -212,7 +263,8 @@ def test_several_teachers_are_an_ensemble_and_each_estimator_is_cross_fitted(fil
     monkeypatch.chdir(files)
     words = ("--train", "iris.csv", "--label", "species", "--teacher", "linear.skops")
     words += ("--teacher", "mine:even", "--student", "mine:tiny", "--out", "two")
-    code, _, err = attar("distill", *words, "--steps", "10", "--seeds", "5,7", "--folds", "3")
+    words += ("--steps", "10", "--seeds", "5,7", "--folds", "3", "--plain")
+    code, _, err = attar("distill", *words)
     assert code == 0, err
     result = json.loads((files / "two" / "result.json").read_text())
     assert result["teacher"]["name"].startswith("ensemble of 2 (cross-fitted LogisticRegression")
@@ -226,9 +278,12 @@ def test_a_store_is_a_teacher_for_the_rows_that_it_was_made_of(files):
     assert code == 0, err
     train = ("--train", files / "iris.csv", "--label", "species")
     code, _, err = attar(
-        "distill", *train, "--teacher", files / "store", *QUICK, "--out", files / "from-store"
+        "distill", *train, "--teacher", files / "store", *SMALL, "--out", files / "from-store"
     )
     assert code == 0, err
+    assert "cannot be asked about new inputs: the student learns without rows between" in err
+    result = json.loads((files / "from-store" / "result.json").read_text())
+    assert result["rows"]["unlabelled"] == 0
     lines = (files / "iris.csv").read_text().splitlines()
     (files / "fewer.csv").write_text("\n".join(lines[:-1]) + "\n")
     train = ("--train", files / "fewer.csv", "--label", "species")
@@ -284,7 +339,7 @@ def test_what_is_wrong_is_said_in_one_line(files, case, monkeypatch, tmp_path):
     words, parts = BAD[case]
     base = [] if "--train" in words else ["--train", "iris.csv"]
     base += [] if "--label" in words or "--train" in words else ["--label", "species"]
-    code, out, err = attar("distill", *base, *words, "--out", tmp_path / "out")
+    code, out, err = attar("distill", *base, *words, "--plain", "--out", tmp_path / "out")
     assert code == 2
     assert out == ""
     # The columns of a table, two spaces in, may have been shown before.

@@ -328,7 +328,17 @@ def run(tmp_path_factory):
         lines.append(f"{size:.3f},{city},{'big' if size + (city == 'Rome') > 0.5 else 'small'}")
     (folder / "t.csv").write_text("\n".join(lines) + "\n")
     words = ("--train", folder / "t.csv", "--label", "kind", "--members", "2")
-    words += ("--teacher-steps", "20", "--teacher-width", "16", "--steps", "20", "--seeds", "1")
+    words += (
+        "--teacher-steps",
+        "20",
+        "--teacher-width",
+        "16",
+        "--steps",
+        "20",
+        "--seeds",
+        "1",
+        "--plain",
+    )
     code, _, err = attar("distill", *words, "--out", folder / "out")
     assert code == 0, err
     return folder / "out"

@@ -25,7 +25,15 @@ def work(tmp_path_factory):
         (folder / name).write_text("\n".join(lines) + "\n")
     words = ("--train", folder / "t.csv", "--label", "kind", "--members", "2")
     words += ("--teacher-steps", "60", "--teacher-width", "32", "--steps", "100", "--seeds", "1")
-    words += ("--learning-rate", "0.01", "--out", folder / "run", "--bundle", folder / "run.zip")
+    words += (
+        "--plain",
+        "--learning-rate",
+        "0.01",
+        "--out",
+        folder / "run",
+        "--bundle",
+        folder / "run.zip",
+    )
     code, _, err = attar("distill", *words)
     assert code == 0, err
     return folder
@@ -91,6 +99,21 @@ def test_a_run_learns_to_round_from_what_its_teacher_said(work, tmp_path):
     assert small.metadata["teacher"] == "ensemble of 2 mlp(32)"
     rows = {"size": [9.0, -9.0], "city": ["Oslo", "Rome"]}
     assert small.predict(rows).tolist() == ["big", "small"]
+
+
+def test_what_a_teacher_said_between_the_rows_is_learnt_from_again(work, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "torn.py").write_text(
+        "import numpy as np\ndef teacher(x):\n    return np.full((len(x), 2), 0.5)\n"
+    )
+    rows = ("--train", work / "t.csv", "--label", "kind")
+    words = ("--teacher", "torn:teacher", "--parameters", "60", "--steps", "5", "--seeds", "1")
+    code, _, err = attar("distill", *rows, *words, "--out", "run")
+    assert code == 0, err
+    words = ("--max-drop", "100", "--epochs", "1", "--out", "small.onnx")
+    code, out, err = attar("quantize", "run", "--aware", *rows, *words)
+    assert code == 0, err
+    assert "on 48 validation rows" in out
 
 
 def test_a_bundle_learns_to_round_from_a_teacher_that_is_named(work, tmp_path, monkeypatch):

@@ -50,7 +50,7 @@ QUICK = ("--steps", "30", "--seeds", "2", "--folds", "2")
 @pytest.mark.parametrize(
     ("file", "student"),
     [
-        ("wine.parquet", ("mlp",)),
+        ("wine.parquet", ("mlp", "--plain")),
         ("wine.csv", ("tree", "--parameters", "200")),
         ("wine.csv", ("boosted", "--parameters", "300")),
     ],
@@ -63,6 +63,7 @@ def test_a_stack_teaches_a_student_and_the_schema_ships(file, student, table, st
         *QUICK,
     )
     assert code == 0, err
+    assert (f"A plain run: a {student[0]} student" in err) is ("--plain" not in student)
     assert "  alcohol: number" in err.splitlines()
     assert "  colour: category (pale, red)" in err.splitlines()
     result = json.loads((tmp_path / "run" / "result.json").read_text())
@@ -91,6 +92,7 @@ def test_a_number_is_learnt_by_a_regression(table, stacked, tmp_path):
         *("--out", tmp_path / "run", *QUICK),
     )
     assert code == 0, err
+    assert "A plain run: the recipe is there for classes" in err
     assert "R²" in out
     assert f"attar bundle {tmp_path}/run" in out
     result = json.loads((tmp_path / "run" / "result.json").read_text())
@@ -166,6 +168,10 @@ def test_several_labels_a_row_from_columns_of_0_and_1(table, stacked, tmp_path):
         (("--task", "regression", "--label", "cut"), "'cut': for regression y must hold numbers"),
         (("--task", "ranking", "--label", "cut"), "--task"),
         (("--student", "birch", "--label", "cut"), "--student must be"),
+        (
+            ("--task", "regression", "--label", "hue", "--recipe"),
+            "--recipe is there for classes. Got --task regression",
+        ),
         (
             ("--teacher", "boosted-stack", "--label", "cut", "--folds", "0"),
             "not fitted",

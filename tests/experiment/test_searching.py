@@ -195,4 +195,8 @@ def test_a_table_has_no_usual_views_and_images_have() -> None:
     table, images = ArrayData(torch.zeros(3, 4)), ArrayData(torch.zeros(3, 1, 8, 8))
     assert views_to_choose("auto", table) == (None, (True,))
     assert views_to_choose("auto", images) == (Views([shift(1)], 32), (True, False))
+    # Who cannot be asked anew may know the views that the data has.
+    assert views_to_choose("auto", images, anew=False) == (None, (True,))
+    own = images.with_views(Views([shift(1)], 3))
+    assert views_to_choose("auto", own, anew=False) == (own.views, (True, False))
     assert views_to_choose([Views([shift(1)], 3)], images) == (Views([shift(1)], 3), (True,))

@@ -133,11 +133,14 @@ def _network(path: Path, student: str | None) -> nn.Module:
 
 def _kept(reading: Reading, files: RunFiles, views: Views | None, run: Path) -> _Rows:
     """The splits of the run, and what its teacher said about its training rows."""
+    from attar.experiment.between import rows_between
     from attar.store import Store
     from attar.teachers import StoredTeacher
 
     splits, _ = files.read(reading, views)
     store = Store.open(run / "targets" / "train")
+    if not store.describes(splits.train):
+        splits = rows_between(splits)  # by the recipe a run of a table drew these
     train: Any = splits.train
     if not store.describes(train):
         raise AttarError(

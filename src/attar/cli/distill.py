@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from attar.checks import AttarError, check_number, need
+from attar.checks import check_number, need
 from attar.cli.ensemble import Recipe
 from attar.cli.files import check_bundle, check_free
 from attar.cli.inputs import RunFiles, image_size, views_of
@@ -42,6 +42,7 @@ from attar.cli.options import (
     Validation,
     ViewCount,
 )
+from attar.cli.recipe import Choices
 from attar.cli.teachers import TeacherWord, recipe_of, teachers_named
 from attar.cli.words import check_student, is_family, not_both, student_named, training
 
@@ -99,17 +100,20 @@ def distill(
         ),
     ] = None,
     recipe: Annotated[
-        bool,
+        bool | None,
         typer.Option(
-            "--recipe",
-            help="Let T, alpha, views of images and rows between the rows of a table be chosen.",
+            "--recipe/--plain",
+            help="Choose T, alpha, views of images and rows between the rows of a table on "
+            "validation, all but what is said (the default, where students are networks that "
+            "learn classes); or choose nothing.",
+            show_default=False,
             rich_help_panel=STUDENT,
         ),
-    ] = False,
+    ] = None,
     temperature: Annotated[
         str | None,
         typer.Option(
-            help="A number, a list to choose from, or auto; 4 by default, auto with --recipe.",
+            help="A number, a list to choose from, or auto; auto by the recipe, 4 with --plain.",
             rich_help_panel=STUDENT,
         ),
     ] = None,
@@ -117,8 +121,8 @@ def distill(
     alpha: Annotated[
         str | None,
         typer.Option(
-            help="The weight of the soft loss: a number, a list to choose from, or auto; 0.9 by "
-            "default, auto with --recipe.",
+            help="The weight of the soft loss: a number, a list to choose from, or auto; auto by "
+            "the recipe, 0.9 with --plain.",
             rich_help_panel=STUDENT,
         ),
     ] = None,
@@ -143,7 +147,9 @@ def distill(
     """Distil a teacher into a small student, and find out whether the teacher helped.
 
     Without --teacher, Attar trains a big ensemble of networks first (of a regression and of
-    several labels a row, a stack of trees).
+    several labels a row, a stack of trees). What is not said and makes distillation win is looked
+    for on validation: T, alpha, views of images, rows between the rows of a table, about which the
+    teacher is asked too. --plain looks for nothing.
     """
     from attar.cli import show
 
@@ -159,12 +165,10 @@ def distill(
     not_both("parameters", parameters, "shrink", shrink)
     if shrink is not None:
         check_number("attar distill", "shrink", shrink, low=1)
-    if recipe and task != "multiclass":
-        raise AttarError(f"attar distill: --recipe is there for classes. Got --task {task}.")
+    choices = Choices.of(recipe, task=task, student=student)
     numbers = training(
         "attar distill",
-        temperature=temperature or ("auto" if recipe else "4"),
-        alpha=alpha or ("auto" if recipe else "0.9"),
+        **choices.numbers(temperature, alpha),
         loss=loss,
         seeds=seeds,
         steps=steps,
@@ -180,10 +184,7 @@ def distill(
     reading = replace(recipe_of(words), label=label, size=size, task=task)
     splits, given = files.read(reading, seen)
     rows: dict[str, Any] = {"transfer": splits.transfer}
-    if recipe:
-        rows["views"] = "auto" if seen is None else [None, seen]
-        if splits.transfer is None:
-            rows["transfer"] = "auto"
+    rows |= choices.rows(transfer=transfer, shift=shift)
     pictures = image_size(given) is not None
     chosen = student or ("convnet" if pictures else "mlp")
     own = student_named(chosen)
@@ -193,6 +194,9 @@ def distill(
         else:
             shrink = _SHRINK
     with show.Reporter() as reporter:
+        told = choices.told(temperature=temperature, alpha=alpha, shift=shift, transfer=transfer)
+        if told is not None:
+            reporter.tell("recipe", told)
         for line in show.columns_in_words(given.columns):
             reporter.tell("columns", line)
         if words:

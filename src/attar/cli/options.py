@@ -171,7 +171,11 @@ Steps = Annotated[
 ]
 Epochs = Annotated[
     float | None,
-    typer.Option(help="Instead: passes over --train (20).", rich_help_panel=STUDENT),
+    typer.Option(
+        help="Instead: passes over the rows of --train, less those held out, and of --transfer "
+        "(20); views and rows drawn between rows make no run longer.",
+        rich_help_panel=STUDENT,
+    ),
 ]
 BatchSize = Annotated[int, typer.Option(help="Rows a step.", min=1, rich_help_panel=STUDENT)]
 LearningRate = Annotated[

@@ -91,15 +91,19 @@ def transfer_to_choose(transfer: Any) -> tuple[Any, bool]:
     return transfer, isinstance(transfer, str)
 
 
-def views_to_choose(views: Any, data: Data) -> tuple[Views | None, tuple[bool, ...]]:
+def views_to_choose(
+    views: Any, data: Data, *, anew: bool = True
+) -> tuple[Views | None, tuple[bool, ...]]:
     """The views of an experiment, and what to choose from: with them, without them, or both.
 
     Args:
         views: As :func:`distill` takes them.
         data: The training rows.
+        anew: Whether the teacher can be asked about views that nobody has seen before. One that
+            cannot may have answered about those that the data has.
     """
     if views == "auto":
-        usual = usual_views(data)
+        usual = usual_views(data) if anew else getattr(data, "views", None)
         return usual, (True,) if usual is None else (True, False)
     if views is None or isinstance(views, Views):
         return views, (True,)

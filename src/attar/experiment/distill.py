@@ -20,11 +20,8 @@ from attar.experiment.arguments import (
     steps_of,
     strengths_of,
     transfer_to_choose,
-    views_to_choose,
-    with_views,
 )
 from attar.experiment.arms import SoftLoss, Trainer
-from attar.experiment.between import rows_between
 from attar.experiment.crossfit import Fit
 from attar.experiment.folder import identity, run_folder, settle
 from attar.experiment.foreseen import Foreseen
@@ -35,13 +32,13 @@ from attar.experiment.progress import OnProgress, Progress, quietly
 from attar.experiment.result import Experiment
 from attar.experiment.searching import spaces
 from attar.experiment.targets import (
-    answers_anything,
     left_out_of,
     may_have_seen,
     targets_of,
     teacher_of,
 )
 from attar.experiment.tracking import Tracking, check_trackers
+from attar.experiment.widening import widened
 from attar.losses import kl
 from attar.teachers import StoredTeacher
 
@@ -124,7 +121,7 @@ def distill(
             see :func:`attar.evaluation.correct_bias`. ``[None, rows]`` lets the arms that hear the
             teacher choose on validation whether they learn from other rows at all; ``"auto"`` does
             so with rows between the training rows of a table, twice as many, where the teacher
-            can be asked about them.
+            can be asked about them: a store cannot.
         classes: The names of the classes in label order, where the data does not tell.
         temperature: T above 0: a number, a list to choose from (each is trained to its end), or
             ``"auto"``; trees are built on the answers themselves, or on sharper ones: at most 1.
@@ -140,7 +137,9 @@ def distill(
             others begin with the one that was best for hard labels).
         seeds: How many, or which. One seed never gives a verdict.
         steps: Optimizer steps of every run.
-        epochs: Instead of ``steps``: passes over all training rows (20 by default).
+        epochs: Instead of ``steps``: passes over the rows of ``train`` that are not held out and
+            the further ones of ``transfer`` (20 by default). Views, and the rows that
+            ``transfer="auto"`` draws, make no run longer.
         batch_size: Rows a step.
         learning_rate: The peak of warm-up and cosine.
         weight_decay: AdamW's.
@@ -153,6 +152,8 @@ def distill(
             views]`` lets every arm choose on validation whether it learns from views or from the
             rows as they are (small students are often better without); ``"auto"`` does so with
             the usual views of images (:func:`attar.data.usual_views`), and has none of other rows.
+            The teacher is asked about every view; of one that holds answers alone, such as a
+            store, ``"auto"`` takes the views that ``train`` has.
         folds: An estimator is taken to have been fitted on the labelled rows, so clones of it
             label them out of fold: how many, or a splitter of scikit-learn. None takes its own
             word for them. Training rows that a splitter never holds out (the first of
@@ -303,17 +304,17 @@ def distill(
         classes=names_of(classes),
         seed=split_seed,
     )
-    if between and answers_anything(teacher):
-        splits = rows_between(splits, seed=split_seed)
+    # What is added here makes no run longer: an epoch is a pass over what was given.
+    passed = len(splits.train)
+    splits, in_views = widened(
+        splits, teacher, views=views, between=between, seed=split_seed, tell=tell
+    )
     with_or_without = (True, False) if optional and splits.added is not None else (True,)
     cut_here = test is None or validation is None
     if fit is not None and folds is None:
         raise AttarError("distill: fit= goes with folds=. Give folds=5, or leave it out.")
-    seen, in_views = views_to_choose(views, splits.train)
-    if seen is not None:
-        splits = with_views(splits, seen)
     # All that can be wrong is looked at before the teacher is asked about a single row.
-    total = steps_of(steps, epochs, len(splits.train), batch_size)
+    total = steps_of(steps, epochs, passed, batch_size)
     for name, value, high in (("temperature", temperature, 1e3), ("alpha", alpha, 1.0)):
         arms_of.as_choices(name, value, auto=[1.0], low=0, high=high)
     check_number("distill", "search_cost", search_cost, low=1)

@@ -12,9 +12,9 @@ class Progress:
     """Where an experiment is.
 
     Attributes:
-        stage: ``"label"``, ``"early"`` (a warning), ``"cost"``, ``"choose"``, ``"train"``,
-            ``"test"`` or ``"measure"``; of a ladder also ``"plan"``, ``"screen"``, ``"confirm"``,
-            ``"chosen"``.
+        stage: ``"ask"`` (what the teacher will be asked about), ``"label"``, ``"early"`` (a
+            warning), ``"cost"``, ``"choose"``, ``"train"``, ``"test"`` or ``"measure"``; of a
+            ladder also ``"plan"``, ``"screen"``, ``"confirm"``, ``"chosen"``.
         message: For a person.
         done: Of ``total``, in the stage's own unit (rows, steps).
         total: 0 where there is nothing to count.

@@ -132,6 +132,21 @@ def _without(setting: Any) -> str:
     return words if setting.further else words + ", without the further rows"
 
 
+def _chosen(experiment: Experiment) -> list[str]:
+    """What the distilled student chose on validation, where there was a choice."""
+    tried = [one.setting for one in experiment.trials if one.setting.arm == "distilled"]
+    setting = experiment.arms["distilled"].setting
+    words = {
+        "temperature": f"T = {setting.temperature:g}",
+        "alpha": f"alpha = {setting.alpha:g}",
+        "loss": f"loss = {setting.loss}",
+        "views": "with views" if setting.views else "without views",
+        "further": "with further rows" if setting.further else "without further rows",
+    }
+    open_ = [name for name in words if len({getattr(one, name) for one in tried}) > 1]
+    return [f"- Chosen on validation: {', '.join(words[name] for name in open_)}."] if open_ else []
+
+
 def summarise(experiment: Experiment) -> str:
     """The Markdown of ``summary.md``."""
     e, c = experiment, experiment.comparison
@@ -154,6 +169,7 @@ def summarise(experiment: Experiment) -> str:
         "Mean ± standard deviation over seeds. Differences below: mean with 95 % interval over "
         "test rows and seeds.",
         "",
+        *_chosen(e),
         f"- Distilled against hard labels: {points(c.against_hard)}; {nats(c.nll_against_hard)}.",
         f"- Distilled against smoothed labels: {points(c.against_smoothed)}.",
     ]

@@ -79,14 +79,20 @@ def left_out_of(teacher: Any) -> Tensor:
 
 
 def answers_anything(teacher: Any) -> bool:
-    """Whether a teacher can be asked about rows that nobody has seen before.
+    """Whether a teacher can be asked about inputs that nobody has seen before.
 
     >>> answers_anything([lambda batch: None, GivenTeacher([[0.1, 0.9]])])
     False
+    >>> answers_anything("teacher.onnx"), answers_anything("soft-targets")
+    (True, False)
     """
+    if isinstance(teacher, EnsembleTeacher):
+        return answers_anything(teacher.members)
     if isinstance(teacher, list | tuple):
         return all(answers_anything(member) for member in teacher)
-    return not isinstance(teacher, Store | StoredTeacher | GivenTeacher | str | Path)
+    if isinstance(teacher, str | Path):  # a file of a model; else a store's folder or address
+        return Path(teacher).suffix.lower() == ".onnx"
+    return not isinstance(teacher, Store | StoredTeacher | GivenTeacher)
 
 
 def may_have_seen(teacher: Any) -> bool:
