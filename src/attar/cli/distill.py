@@ -194,7 +194,8 @@ def distill(
         else:
             shrink = _SHRINK
     with show.Reporter() as reporter:
-        told = choices.told(temperature=temperature, alpha=alpha, shift=shift, transfer=transfer)
+        more = {"shift": shift} if pictures else {"transfer": transfer}
+        told = choices.told(temperature=temperature, alpha=alpha, **more)
         if told is not None:
             reporter.tell("recipe", told)
         for line in show.columns_in_words(given.columns):
