@@ -173,7 +173,7 @@ Epochs = Annotated[
     float | None,
     typer.Option(
         help="Instead: passes over the rows of --train, less those held out, and of --transfer "
-        "(20); views and rows drawn between rows make no run longer.",
+        "(20, or as many as make 500 steps); views and rows drawn between rows make no run longer.",
         rich_help_panel=STUDENT,
     ),
 ]

@@ -37,16 +37,26 @@ def names_of(classes: Sequence[str] | None) -> tuple[str, ...] | None:
     return None if classes is None else tuple(str(name) for name in classes)
 
 
+#: Of a run where nobody says: passes over the rows, and the fewest steps. Twenty passes over a
+#: small table are a few steps, after which no student has learnt anything.
+PASSES, FEWEST = 20, 500
+
+
 def steps_of(steps: int | None, epochs: float | None, rows: int, batch_size: int) -> int:
-    """The steps of every run, said as such or as passes over the rows."""
+    """The steps of every run, said as such or as passes over the rows.
+
+    >>> steps_of(None, None, 50_000, 256), steps_of(None, None, 100, 256)
+    (3906, 500)
+    """
     if steps is not None and epochs is not None:
         raise AttarError("distill: give steps= or epochs=, not both.")
     if steps is not None:
         check_number("distill", "steps", steps, low=1, whole=True)
         return steps
-    passes = 20 if epochs is None else epochs
-    check_number("distill", "epochs", passes, low=0, low_open=True)
-    return max(1, round(passes * rows / batch_size))
+    if epochs is None:
+        return max(FEWEST, round(PASSES * rows / batch_size))
+    check_number("distill", "epochs", epochs, low=0, low_open=True)
+    return max(1, round(epochs * rows / batch_size))
 
 
 def configured(

@@ -138,8 +138,8 @@ def distill(
         seeds: How many, or which. One seed never gives a verdict.
         steps: Optimizer steps of every run.
         epochs: Instead of ``steps``: passes over the rows of ``train`` that are not held out and
-            the further ones of ``transfer`` (20 by default). Views, and the rows that
-            ``transfer="auto"`` draws, make no run longer.
+            the further ones of ``transfer`` (by default 20, or as many as make 500 steps).
+            Views, and the rows that ``transfer="auto"`` draws, make no run longer.
         batch_size: Rows a step.
         learning_rate: The peak of warm-up and cosine.
         weight_decay: AdamW's.

@@ -109,7 +109,8 @@ def ladder(
         search_cost: As for :func:`attar.distill`, of the experiment at the end.
         seeds: How many, or which. Sizes are screened under the first; the mean over all decides.
         steps: Optimizer steps of every run.
-        epochs: Instead of ``steps``: passes over all training rows (20 by default).
+        epochs: Instead of ``steps``: passes over all training rows (by default 20, or
+            as many as make 500 steps).
         batch_size: Rows a step.
         learning_rate: The peak of warm-up and cosine.
         weight_decay: AdamW's.
