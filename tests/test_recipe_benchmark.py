@@ -83,5 +83,18 @@ def test_what_was_added_later_is_told_apart(bench) -> None:
     assert (
         f"- {page.words(added)}: +1.25 (-0.50 to +3.00) against hard labels, "
         "+1.25 (-0.50 to +3.00) against smoothed labels, "
-        "+1.25 (-0.50 to +3.00) against pseudo-labels; the teacher is +10.00 from hard labels."
+        "+1.25 (-0.50 to +3.00) against pseudo-labels; the teacher is 10.00 above hard labels."
     ) in text
+
+
+def test_a_gap_within_the_noise_is_called_so(bench) -> None:
+    bed, page = bench
+    task = bed.ADDED[0].name
+    found = figures(task, verdict="inconclusive", retention=1.0, gap=-7.0)
+    assert "says nothing" not in page.against(found, task)
+    close = found | {f"open_{task}_teacher_accuracy": 0.805}
+    assert "the teacher is 0.50 above hard labels, less than their seeds differ" in page.against(
+        close, task
+    )
+    below = found | {f"open_{task}_teacher_accuracy": 0.795}
+    assert page.against(below, task).endswith("the teacher is 0.50 below hard labels")
