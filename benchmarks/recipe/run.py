@@ -24,6 +24,7 @@ from bed import ADDED, DEVELOP, OPENED, TASKS, Task
 from fetch import cache_folder
 from lessons import LESSONS, MEMBERS
 from levers import Recipe, learn
+from opening import SEEDS as OPENED_SEEDS
 from opening import open_task
 
 RESULTS = Path(__file__).with_name("results.json")
@@ -127,8 +128,8 @@ def main() -> None:
         parts = {f"open_{task.name}": open_task(task, cache) for task in tasks}
     record.write(
         parts,
-        command="python benchmarks/recipe/run.py",
-        seeds=dict.fromkeys(parts, SEEDS),
+        command=f"python benchmarks/recipe/run.py {given.half}",
+        seeds=dict.fromkeys(parts, SEEDS if given.half == "develop" else OPENED_SEEDS),
         path=RESULTS,
         threads=1,
     )
