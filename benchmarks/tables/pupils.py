@@ -32,7 +32,7 @@ TEACHERS = ("out_of_fold", "in_sample")
 _PLAIN = ("hard", "smoothed", "distilled")
 #: What each kind of student learns from.
 ARMS = {
-    "table_mlp": (*_PLAIN, "out_of_fold", "in_sample", "no_synthetic"),
+    "table_mlp": (*_PLAIN, "out_of_fold", "in_sample", "synthetic", "no_synthetic"),
     "mlp": _PLAIN,
     "boosted": _PLAIN,
     "tree": _PLAIN,
@@ -126,12 +126,14 @@ class School:
         """What was best on the rows of the cuts: accuracy, then NLL."""
         if arm in TEACHERS:
             return replace(self.setting(student, "distilled"), teacher=arm)
-        if arm == "no_synthetic":
-            return replace(self.setting(student, "distilled"), synthetic=False)
+        if arm in ("synthetic", "no_synthetic"):
+            return replace(self.setting(student, "distilled"), synthetic=arm == "synthetic")
         tried = settings(student, arm)
         if len(tried) == 1:
             return tried[0]
-        return min(tried, key=lambda one: self.tried(student, one))
+        best = min(tried, key=lambda one: self.tried(student, one))
+        both = dict.fromkeys([best, replace(best, synthetic=False)])  # one try more, distilled
+        return min(both, key=lambda one: self.tried(student, one))
 
     def tried(self, student: str, setting: Setting) -> tuple[float, float]:
         """The error and the NLL on rows that were kept apart, the mean over the cuts."""

@@ -10,7 +10,7 @@ How long each learns, T, alpha, weight decay and whether the teacher is asked in
 chosen on a fifth of the training rows, out of as many settings in each arm of the networks
 (pupils.py); the stack had seen these rows, no student that is judged there had. More arms of the
 network for tables tell what the parts are worth: the chosen setting with the teacher out of fold,
-in sample, and without synthetic rows.
+in sample, with and without synthetic rows.
 """
 
 from __future__ import annotations
