@@ -65,6 +65,7 @@ class Recipe:
         average: Whether the student is the moving average of its weights.
         calibrated: Whether the teacher's temperature is fitted on its answers first.
         argmax: The share of the soft loss that is given to the teacher's argmax.
+        smoothing: Of the labels in the hard term beside the soft loss.
         confident: Each row's soft loss weighted by the probability of its label to the teacher.
         assistant: Whether a student four times as large learns first, and then teaches.
         averaged: Whether the teacher's answer about an image is the mean over all its views.
@@ -82,6 +83,7 @@ class Recipe:
     average: bool = False
     calibrated: bool = False
     argmax: float = 0.0
+    smoothing: float = 0.0
     confident: bool = False
     assistant: bool = False
     averaged: bool = False
@@ -161,7 +163,7 @@ def objective_of(recipe: Recipe, smoothing: float, steps: int) -> Objective:
     if recipe.argmax:
         terms.append(pseudo(recipe.alpha * recipe.argmax))
     if recipe.alpha < 1 or recipe.falling:
-        terms.append(hard(1 - recipe.alpha))
+        terms.append(hard(1 - recipe.alpha, smoothing=recipe.smoothing))
     return Falling(terms, steps) if recipe.falling else Objective(terms)
 
 

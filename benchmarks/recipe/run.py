@@ -4,13 +4,16 @@
     python benchmarks/recipe/run.py open      # the default recipe on the other tasks, on test
 
 Both go on where they were stopped; `--tasks` names some of the tasks, so that several processes
-can share the work. What is made lies in the cache, results.json is written at the end.
+can share the work, and `--levers` those that are to be pulled, the others staying as they were
+found. What is made lies in the cache, results.json is written at the end.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import sys
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +68,11 @@ LEVERS: dict[str, Recipe] = {
     "teacher corrected": Recipe(loss="corrected"),
     "rows by confidence": Recipe(confident=True),
     "half argmax": Recipe(argmax=0.5),
+    "T 2, half argmax": Recipe(temperature=2.0, argmax=0.5),
+    "labels smoothed": Recipe(smoothing=0.1),
+    "alpha 0.5, labels smoothed": Recipe(alpha=0.5, smoothing=0.1),
+    "alpha 0.3": Recipe(alpha=0.3),
+    "alpha 0.3, labels smoothed": Recipe(alpha=0.3, smoothing=0.1),
     "dkd": Recipe(loss="dkd", temperature=4.0),
     "standardised logits": Recipe(loss="standardized", temperature=2.0),
     "dist": Recipe(loss="dist", temperature=1.0),
@@ -91,24 +99,32 @@ def applies(task: Task, name: str) -> bool:
     return name != "pseudo" or task.labels is not None
 
 
-def develop(tasks: list[Task], cache: Path) -> dict[str, record.Part]:
-    """Every lever on every task."""
+def develop(tasks: list[Task], cache: Path, names: Collection[str]) -> dict[str, record.Part]:
+    """These levers on every task; the others as they were found before."""
+    before = json.loads(RESULTS.read_text())["rows"] if RESULTS.exists() else []
     parts = {}
     for task in tasks:
+        part = f"develop_{task.name}"
         lesson = LESSONS[task.lesson](cache)
         rows: list[dict[str, Any]] = []
         found: dict[str, float] = {}
         for name, recipe in LEVERS.items():
             if not applies(task, name):
                 continue
-            done = [learn(lesson, task, recipe, seed, cache / "levers") for seed in range(SEEDS)]
-            rows += [{"lever": name, "seed": seed, **one} for seed, one in enumerate(done)]
-            for score in ("accuracy", "nll"):
+            if name in names:
+                done = [
+                    learn(lesson, task, recipe, seed, cache / "levers") for seed in range(SEEDS)
+                ]
+                print(task.name, name, [f"{100 * one['accuracy']:.2f}" for one in done], flush=True)
+                rows += [{"lever": name, "seed": seed, **one} for seed, one in enumerate(done)]
+            else:
+                done = [one for one in before if (one["part"], one.get("lever")) == (part, name)]
+                rows += done
+            for score in ("accuracy", "nll") if done else ():
                 values = [one[score] for one in done]
                 found[f"{name}_{score}_mean"] = float(np.mean(values))
                 found[f"{name}_{score}_sd"] = float(np.std(values, ddof=1))
-            print(task.name, name, [f"{100 * one['accuracy']:.2f}" for one in done], flush=True)
-        parts[f"develop_{task.name}"] = (rows, found)
+        parts[part] = (rows, found)
     return parts
 
 
@@ -117,13 +133,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("half", choices=["develop", "open"])
     parser.add_argument("--tasks", help="names, with commas between them; all by default")
+    parser.add_argument("--levers", help="names, with semicolons between them; all by default")
     given = parser.parse_args()
     torch.set_num_threads(1)
     cache = cache_folder() / "benchmarks" / "recipe"
     half = DEVELOP if given.half == "develop" else (*OPENED, *ADDED)
     tasks = [TASKS[name] for name in given.tasks.split(",")] if given.tasks else list(half)
     if given.half == "develop":
-        parts = develop(tasks, cache)
+        parts = develop(tasks, cache, given.levers.split(";") if given.levers else LEVERS)
     else:
         parts = {f"open_{task.name}": open_task(task, cache) for task in tasks}
     record.write(
