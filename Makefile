@@ -15,8 +15,9 @@ $(STAMP): pyproject.toml constraints.txt
 demo: $(STAMP)
 	$(BIN)/attar demo
 
+# Two processes of one thread each: a test that needs more says so.
 test: $(STAMP) browser
-	$(BIN)/python -m pytest -m "not slow"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" -n 2 --dist loadscope
 
 test-slow: $(STAMP) browser
 	$(BIN)/python -m pytest

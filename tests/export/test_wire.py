@@ -60,7 +60,9 @@ def in_sparse() -> onnx.ModelProto:
 
 
 @pytest.mark.parametrize(
-    "hide", [in_initializer, in_constant, in_branch, in_function, in_sparse], ids=str
+    "hide",
+    [in_initializer, in_constant, in_branch, in_function, in_sparse],
+    ids=lambda hide: hide.__name__,
 )
 def test_weights_in_another_file_are_found_wherever_they_hide(hide):
     with pytest.raises(AttarError, match=r"m\.onnx: .*another file.*without external data"):
