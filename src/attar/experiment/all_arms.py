@@ -44,7 +44,7 @@ def train_all(
     their own rows: smoothed labels with that of hard labels, soft targets with that of
     pseudo-labels, where there are such. A rate is right for a student and its rows, and an arm that
     has T, alpha or a strength to look for instead would otherwise stand there with one that nobody
-    has tuned, or with that of a few labelled rows, which may be 30 times too small for all others.
+    has tuned, or with that of a few labelled rows, which may want another by far.
     """
     runs = sum(len(some) + len(seeds) - 1 for some in settings.values())
     if hunt is not None:

@@ -138,8 +138,9 @@ def distill(
             validation by successive halving, each among what was given; no trial asks the teacher
             (:func:`attar.experiment.search.search`).
         search_cost: What such a search may cost, in whole trainings; every arm looks for a setting
-            of its own at the same cost (hard labels and pseudo-labels for a learning rate; the
-            others begin with the one that was best for hard labels).
+            of its own at the same cost (hard labels and pseudo-labels for a learning rate, which
+            smoothed labels take over from the first and soft targets from the second, or from the
+            first where every row has a label).
         seeds: How many, or which. One seed never gives a verdict.
         steps: Optimizer steps of every run.
         epochs: Instead of ``steps``: passes over the rows of ``train`` that are not held out and
