@@ -42,6 +42,7 @@ def run(task: Task, cache: Path) -> Experiment:
         test=lesson.test,
         temperature="auto",
         alpha="auto",
+        pseudo_labels="auto",
         search_cost=COST,
         seeds=SEEDS,
         steps=task.steps,
@@ -80,6 +81,7 @@ def open_task(task: Task, cache: Path) -> record.Part:
             found[f"against_{name}_high"] = 100 * against.high
     chosen = experiment.arms["distilled"].setting
     found |= {"temperature": chosen.temperature or 0.0, "alpha": chosen.alpha or 0.0}
+    found["pseudo_labels"] = float(chosen.pseudo_labels)
     found |= record.verdict_figures(experiment.verdict)
     found["retention"] = comparison.retention
     gap = found["teacher_accuracy"] - found["hard_accuracy_mean"]

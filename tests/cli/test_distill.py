@@ -249,9 +249,15 @@ def test_what_is_said_wins_over_the_recipe():
     assert recipe.rows(transfer="more.csv", shift=None) == {"views": "auto"}
     assert recipe.rows(transfer=None, shift=1) == {"transfer": "auto"}
     assert recipe.told(temperature="4", alpha="1", shift=1, transfer="more.csv") is None
+    assert recipe.guesses(None) == "auto"
+    assert recipe.guesses(False) is False
+    few = recipe.told(temperature="4", alpha=None, pseudo_labels=None)
+    assert few == "Chosen on validation: alpha, pseudo-labels (--plain: nothing is)"
     plain = Choices.of(False, task="multiclass", student=None)
     assert plain.numbers(None, "auto") == {"temperature": "4", "alpha": "auto"}
     assert plain.rows(transfer=None, shift=None) == {}
+    assert plain.guesses(None) is False
+    assert plain.guesses(True) is True
 
 
 def test_several_teachers_are_an_ensemble_and_each_estimator_is_cross_fitted(files, monkeypatch):

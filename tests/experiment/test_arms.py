@@ -1,11 +1,12 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
 
-from attar import AttarError
+from attar import UNLABELLED, AttarError
 from attar.experiment.arms import (
     Setting,
     as_choices,
@@ -13,6 +14,8 @@ from attar.experiment.arms import (
     candidates,
     entropy_smoothing,
 )
+from attar.losses import kl
+from attar.types import Batch, Outputs
 
 
 def entropy(smoothing: float, classes: int) -> float:
@@ -43,7 +46,7 @@ def settings(
         alphas,
         learning_rate=0.01,
         smoothing=[0.1, 0.2, 0.3, 0.4],
-        pseudo_labels=pseudo,
+        unlabelled=pseudo,
     )
 
 
@@ -80,7 +83,26 @@ def test_alpha_one_has_no_hard_term() -> None:
     assert [term.weight for term in part.terms] == pytest.approx([0.7, 0.3])
 
 
+def test_the_hard_term_may_take_the_teachers_argmax_for_a_label() -> None:
+    said = Outputs(torch.tensor([[3.0, 0.0], [0.0, 3.0]]))
+    batch = Batch(torch.zeros(2, 1), torch.arange(2), torch.tensor([0, UNLABELLED]))
+    found = {}
+    for guess in (False, True):
+        setting = Setting("distilled", 0.1, temperature=1.0, alpha=0.5, pseudo_labels=guess)
+        found[guess] = setting.objective(kl)(Outputs(torch.zeros(2, 2)), said, batch)
+    # Every row costs log 2 in the hard term, with one known label and with one that is guessed.
+    assert float(found[True][0]) == pytest.approx(float(found[False][0]))
+    student = Outputs(torch.tensor([[0.0, 0.0], [2.0, 0.0]]))
+    setting = Setting("distilled", 0.1, temperature=1.0, alpha=0.5, pseudo_labels=True)
+    loss, parts = setting.objective(kl)(student, said, batch)
+    wrong = 2 + math.log(1 + math.exp(-2))  # -log of what the student gives the teacher's class
+    assert float(parts["pseudo"].mean) == pytest.approx((math.log(2) + wrong) / 2, rel=1e-5)
+    both = float(parts["kl"].mean + parts["pseudo"].mean)
+    assert float(loss) == pytest.approx(0.5 * both, rel=1e-5)
+
+
 def test_keys_tell_settings_apart() -> None:
+    assert replace(Setting("distilled", 1e-3), pseudo_labels=True).key != "distilled-lr0.001"
     assert Setting("distilled", 1e-3, temperature=4.0, alpha=0.9).key == "distilled-T4-a0.9-lr0.001"
     assert Setting("hard", 1e-3).key == "hard-lr0.001"
 

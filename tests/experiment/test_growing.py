@@ -8,7 +8,7 @@ import torch
 from sklearn.datasets import load_wine
 from sklearn.ensemble import ExtraTreesClassifier
 
-from attar import AttarError
+from attar import UNLABELLED, AttarError
 from attar.data import ArrayData, munge
 from attar.experiment import distill
 from attar.experiment.growing import grow
@@ -89,3 +89,17 @@ def test_inputs_by_name_are_refused():
     rows = ArrayData({"ids": torch.zeros(3, 2)}, torch.tensor([0, 1, 0]))
     with pytest.raises(AttarError, match="trees take one tensor"):
         grow(TreeEnsemble(1, 2, input_shape=(2,), classes=2), rows)
+
+
+def test_the_teachers_guess_may_stand_for_a_missing_label():
+    said = np.array([[0.8, 0.2], [0.3, 0.7]])
+    rows = ArrayData(torch.tensor([[0.0], [1.0]]), torch.tensor([1, UNLABELLED]))
+    teacher = GivenTeacher(said, rows=rows.rows, outputs="probabilities")
+    found = {}
+    for guess in (False, True):
+        student = tree.model(2, input_shape=(1,), classes=2)
+        grow(student, rows, teacher, alpha=0.5, pseudo_labels=guess)
+        found[guess] = student(rows.inputs).softmax(dim=1).tolist()
+    # One leaf for both: the mean of (0.4, 0.6) and of what the second row was told.
+    assert found[False][0] == pytest.approx([(0.4 + 0.3) / 2, (0.6 + 0.7) / 2], abs=1e-3)
+    assert found[True][0] == pytest.approx([(0.4 + 0.15) / 2, (0.6 + 0.85) / 2], abs=1e-3)

@@ -19,6 +19,7 @@ from attar.experiment.arguments import views_to_choose
 from attar.experiment.arms import LOSSES
 from attar.experiment.searching import ALPHAS, TEMPERATURES, score, spaces
 from attar.experiment.summary import summarise
+from attar.losses import squared_error
 from attar.students import mlp, tree
 
 
@@ -200,3 +201,58 @@ def test_a_table_has_no_usual_views_and_images_have() -> None:
     own = images.with_views(Views([shift(1)], 3))
     assert views_to_choose("auto", own, anew=False) == (own.views, (True, False))
     assert views_to_choose([Views([shift(1)], 3)], images) == (Views([shift(1)], 3), (True,))
+
+
+def test_where_few_rows_have_a_label_the_teachers_guesses_are_a_choice() -> None:
+    inputs, labels = load_wine(return_X_y=True)
+    hidden = labels.copy()
+    shuffled = np.random.default_rng(0).permutation(len(labels))
+    hidden[shuffled[60:]] = UNLABELLED  # 36 of the others learn, too many to be few
+    given = {"temperature": 2.0, "loss": "kl", "pseudo_labels": "auto", "steps": 20}
+    many = run(train=(inputs, hidden), **given)
+    assert not any(one.setting.pseudo_labels for one in many.trials)
+    hidden[shuffled[30:]] = UNLABELLED
+    few = run(train=(inputs, hidden), **given)
+    tried = [one.setting for one in few.trials if one.setting.arm == "distilled"]
+    assert {one.pseudo_labels for one in tried} == {True, False}
+    assert not any(
+        one.setting.pseudo_labels for one in few.trials if one.setting.arm != "distilled"
+    )
+    chosen = few.arms["distilled"].setting.pseudo_labels
+    words = summarise(few)
+    assert f"{'with' if chosen else 'without'} pseudo-labels" in words
+    assert (", with pseudo-labels." in words) == chosen
+
+
+def test_guesses_begin_with_half_the_weight() -> None:
+    found = spaces(
+        "auto",
+        "auto",
+        None,
+        likely=([2.0, 4.0], [0.9]),
+        learning_rate=0.01,
+        smoothing=[0.1],
+        unlabelled=True,
+        few_labels=True,
+        pseudo_labels=(False, True),
+    )
+    assert found is not None
+    first = found["distilled"].first
+    assert [(one["temperature"], one["alpha"], one["pseudo_labels"]) for one in first] == [
+        (2.0, 0.9, False),
+        (2.0, 0.5, True),
+        (4.0, 0.9, False),
+        (4.0, 0.5, True),
+    ]
+    assert "pseudo_labels" not in found["pseudo"].values
+
+
+@pytest.mark.parametrize(
+    ("value", "message"), [("yes", "True, False or 'auto'"), (True, "every row that teaches")]
+)
+def test_guesses_that_are_none(value: Any, message: str) -> None:
+    inputs, labels = load_wine(return_X_y=True)
+    with pytest.raises(AttarError, match=message):
+        run(train=(inputs, labels), pseudo_labels=value)
+    with pytest.raises(AttarError, match="student of a given size"):
+        run(task="regression", loss=squared_error, pseudo_labels=True)

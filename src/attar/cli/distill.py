@@ -126,6 +126,16 @@ def distill(
             rich_help_panel=STUDENT,
         ),
     ] = None,
+    pseudo_labels: Annotated[
+        bool | None,
+        typer.Option(
+            "--pseudo-labels/--no-pseudo-labels",
+            help="Whether the hard loss takes the teacher's guess for the label of a row that has "
+            "none; chosen by the recipe where few rows have one, else not.",
+            show_default=False,
+            rich_help_panel=STUDENT,
+        ),
+    ] = None,
     loss: Loss = None,
     search_cost: Annotated[
         float,
@@ -148,8 +158,8 @@ def distill(
 
     Without --teacher, Attar trains a big ensemble of networks first (of a regression and of
     several labels a row, a stack of trees). What is not said and makes distillation win is looked
-    for on validation: T, alpha, views of images, rows between the rows of a table, about which the
-    teacher is asked too. --plain looks for nothing.
+    for on validation: T, alpha, pseudo-labels where few rows have a label, views of images, rows
+    between the rows of a table, about which the teacher is asked too. --plain looks for nothing.
     """
     from attar.cli import show
 
@@ -194,7 +204,8 @@ def distill(
         else:
             shrink = _SHRINK
     with show.Reporter() as reporter:
-        more = {"shift": shift} if pictures else {"transfer": transfer}
+        more: dict[str, Any] = {"shift": shift} if pictures else {"transfer": transfer}
+        more |= {"pseudo_labels": pseudo_labels} if splits.few_labels else {}
         told = choices.told(temperature=temperature, alpha=alpha, **more)
         if told is not None:
             reporter.tell("recipe", told)
@@ -224,6 +235,7 @@ def distill(
             track=track,
             progress=reporter,
             task=task,
+            pseudo_labels=choices.guesses(pseudo_labels),
             search_cost=search_cost,
             **numbers,
         )

@@ -12,6 +12,7 @@ TEMPERATURE, ALPHA = "4", "0.9"
 CHOICES = {
     "temperature": "T",
     "alpha": "alpha",
+    "pseudo_labels": "pseudo-labels",
     "shift": "views of images",
     "transfer": "rows between the rows of a table",
 }
@@ -24,7 +25,7 @@ class Choices:
     """Whether the recipe is followed, and why not.
 
     Attributes:
-        recipe: Whether T, alpha, views and rows between the rows are looked for on validation.
+        recipe: Whether what is in :data:`CHOICES` is looked for on validation.
         why: Where nobody asked for a plain run and it is one: the reason, for the user.
     """
 
@@ -55,11 +56,11 @@ class Choices:
         """What the user is told before anything is asked or trained; None where it is nothing.
 
         Args:
-            named: The words of the options that each settle one choice; None where not given.
+            named: What the options said that each settle one choice; None where not given.
         """
         if self.why is not None:
             return f"A plain run: {self.why}"
-        left = [CHOICES[name] for name, word in named.items() if word is None]
+        left = [called for name, called in CHOICES.items() if named.get(name, name) is None]
         if not self.recipe or not left:
             return None
         return f"Chosen on validation: {', '.join(left)} (--plain: nothing is)"
@@ -70,6 +71,12 @@ class Choices:
             "temperature": temperature or ("auto" if self.recipe else TEMPERATURE),
             "alpha": alpha or ("auto" if self.recipe else ALPHA),
         }
+
+    def guesses(self, pseudo_labels: bool | None) -> bool | str:
+        """Whether rows without a label have the teacher's guess: what the user said, else usual."""
+        if pseudo_labels is not None:
+            return pseudo_labels
+        return "auto" if self.recipe else False
 
     def rows(self, *, transfer: str | None, shift: int | None) -> dict[str, str]:
         """What the experiment is to add to the rows, where the user has not named it.

@@ -40,9 +40,11 @@ def train_all(
 ) -> tuple[dict[str, list[Run]], list[Trial]]:
     """Choose each arm's setting on validation under the first seed, then train the others.
 
-    Hard labels come first and look for a learning rate; all others begin with what they found. It
-    is for the student and the data that a rate is right, and an arm that has T, alpha or a strength
-    to look for instead would otherwise stand there with one that nobody has tuned.
+    Hard labels and pseudo-labels look for a learning rate, the others begin with what was found on
+    their own rows: smoothed labels with that of hard labels, soft targets with that of
+    pseudo-labels, where there are such. A rate is right for a student and its rows, and an arm that
+    has T, alpha or a strength to look for instead would otherwise stand there with one that nobody
+    has tuned, or with that of a few labelled rows, which may want another by far.
     """
     runs = sum(len(some) + len(seeds) - 1 for some in settings.values())
     if hunt is not None:
@@ -70,6 +72,8 @@ def train_all(
     trials: list[Trial] = []
     factor = 1.0
     for arm, some in settings.items():
+        looks = arm in ("hard", "pseudo")
+        factor = 1.0 if looks else factor
         if hunt is not None:
             space = hunt.spaces[arm]
             best, found = search_arm(
@@ -91,7 +95,7 @@ def train_all(
             best = max(tried, key=lambda run: run.rank)
             trials += [Trial(r.setting, r.seed, r.validation, r is best) for r in tried]
         chosen[arm] = [best]
-        if arm == "hard":
+        if looks:
             factor = best.setting.learning_rate / some[0].learning_rate
         if arm == "hard" and foreseen is not None:
             trainer.processes.first(functools.partial(foreseen.trained, best))

@@ -142,6 +142,31 @@ def with_views(splits: Splits, views: Views) -> Splits:
     )
 
 
+def pseudo_labels_to_choose(pseudo_labels: Any, splits: Splits) -> tuple[bool, ...]:
+    """Whether rows without a label have the teacher's argmax as one: yes, no, or both to choose.
+
+    Args:
+        pseudo_labels: As :func:`distill` takes them.
+        splits: The rows.
+
+    Raises:
+        AttarError: If it is none of these, or there are no such rows.
+    """
+    if isinstance(pseudo_labels, bool):
+        if pseudo_labels and not splits.unlabelled_rows:
+            raise AttarError(
+                "distill: every row that teaches has a label, so pseudo_labels=True would change "
+                "nothing. Leave it out."
+            )
+        return (pseudo_labels,)
+    if pseudo_labels != "auto":
+        raise AttarError(
+            "The 'pseudo_labels' parameter of distill must be True, False or 'auto'. Got "
+            f"{pseudo_labels!r} instead."
+        )
+    return (False, True) if splits.few_labels else (False,)
+
+
 def strengths_of(smoothing: Sequence[float] | None, soft: Tensor) -> list[float]:
     """The label smoothing to try: what was given, or the usual and that of the targets' entropy."""
     if smoothing is None:

@@ -56,6 +56,8 @@ class Setting:
         loss: A name of :data:`LOSSES`, where the loss was chosen too; None: the experiment's.
         views: False where the student learns from the rows as they are, though they have views.
         further: False where it learns without the further rows that are there for the soft loss.
+        pseudo_labels: True where rows without a label have the teacher's argmax in the hard loss
+            beside the soft one; only where distilled.
     """
 
     arm: str
@@ -66,6 +68,7 @@ class Setting:
     loss: str | None = None
     views: bool = True
     further: bool = True
+    pseudo_labels: bool = False
 
     @property
     def key(self) -> str:
@@ -75,6 +78,8 @@ class Setting:
             words.append("no-views")
         if not self.further:
             words.append("own-rows")
+        if self.pseudo_labels:
+            words.append("pseudo-labels")
         if self.loss is not None:
             words.append(self.loss)
         if self.temperature is not None:
@@ -93,7 +98,8 @@ class Setting:
             chosen = loss if self.loss is None else LOSSES[self.loss]
             terms = [soft(chosen, self.alpha, temperature=self.temperature)]
             if self.alpha < 1:
-                terms.append(hard(1 - self.alpha))
+                beside = pseudo if self.pseudo_labels else hard
+                terms.append(beside(1 - self.alpha))
             return Objective(terms)
         if self.arm == "pseudo":
             return Objective([pseudo(1.0)])
@@ -136,20 +142,24 @@ def candidates(
     *,
     learning_rate: float,
     smoothing: Sequence[float],
-    pseudo_labels: bool,
+    unlabelled: bool,
     views: Sequence[bool] = (True,),
     further: Sequence[bool] = (True,),
+    pseudo_labels: Sequence[bool] = (False,),
 ) -> dict[str, list[Setting]]:
     """Each arm's settings to try, as many for every arm as the distilled one has.
 
     The smoothed arm always tries its own strengths, also where the distilled arm has a single
     setting: that gives it more trials, never fewer. With or without ``views``, where that is to
     be chosen, is tried with each of them; with or without ``further`` rows by the arms that hear
-    the teacher.
+    the teacher; with or without ``pseudo_labels`` by the distilled one. The arm of pseudo-labels
+    is there where rows are ``unlabelled``.
     """
     distilled = [
-        Setting("distilled", learning_rate, temperature=t, alpha=a, further=more)
-        for t, a, more in itertools.product(temperatures, alphas, further)
+        Setting(
+            "distilled", learning_rate, temperature=t, alpha=a, further=more, pseudo_labels=guess
+        )
+        for t, a, guess, more in itertools.product(temperatures, alphas, pseudo_labels, further)
     ]
     trials = len(distilled)
     rates = [learning_rate * factor for factor in _factors(trials)]
@@ -162,7 +172,7 @@ def candidates(
         "hard": [Setting("hard", rate) for rate in rates],
         "smoothed": [Setting("smoothed", learning_rate, smoothing=s) for s in strengths],
     }
-    if pseudo_labels:
+    if unlabelled:
         arms["pseudo"] = [
             Setting("pseudo", rate, further=more) for rate in fewer for more in further
         ]
@@ -336,6 +346,7 @@ class Trainer:
             alpha=setting.alpha or 0.0,
             smoothing=setting.smoothing or 0.0,
             pseudo=setting.arm == "pseudo",
+            pseudo_labels=setting.pseudo_labels,
             seed=run.seed,
         )
         judged = self.processes.from_main(self.validate(run.model.eval()))

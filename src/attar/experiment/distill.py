@@ -16,6 +16,7 @@ from attar.experiment.all_arms import Hunt, train_all
 from attar.experiment.arguments import (
     configured,
     names_of,
+    pseudo_labels_to_choose,
     seeds_of,
     steps_of,
     strengths_of,
@@ -61,6 +62,7 @@ def distill(
     classes: Sequence[str] | None = None,
     temperature: float | Sequence[float] | str = 4.0,
     alpha: float | Sequence[float] | str = 0.9,
+    pseudo_labels: bool | str = False,
     loss: SoftLoss | str | Sequence[str] = kl,
     search_cost: float = 3.0,
     seeds: int | Sequence[int] = 3,
@@ -127,14 +129,18 @@ def distill(
             ``"auto"``; trees are built on the answers themselves, or on sharper ones: at most 1.
         alpha: The weight of the soft loss in (0, 1], the hard loss has ``1 - alpha``: a number,
             a list to choose from, or ``"auto"``.
+        pseudo_labels: Whether the hard loss beside the soft one takes the teacher's argmax for the
+            label of a row that has none; ``"auto"`` chooses on validation where less than a fifth
+            of the rows have a label. The arm of pseudo-labels learns from that alone.
         loss: A function ``(student, teacher, *, temperature) -> [N]``; a name, ``"kl"``, ``"jsd"``,
             ``"dkd"`` or ``"standardized_kl"``; several names, or ``"auto"`` for all of these.
             With several, or where T or alpha is ``"auto"``, the three are looked for together on
             validation by successive halving, each among what was given; no trial asks the teacher
             (:func:`attar.experiment.search.search`).
         search_cost: What such a search may cost, in whole trainings; every arm looks for a setting
-            of its own at the same cost (hard labels and pseudo-labels for a learning rate; the
-            others begin with the one that was best for hard labels).
+            of its own at the same cost (hard labels and pseudo-labels for a learning rate, which
+            smoothed labels take over from the first and soft targets from the second, or from the
+            first where every row has a label).
         seeds: How many, or which. One seed never gives a verdict.
         steps: Optimizer steps of every run.
         epochs: Instead of ``steps``: passes over the rows of ``train`` that are not held out and
@@ -206,11 +212,17 @@ def distill(
         Hinton, Vinyals, Dean 2015, Distilling the Knowledge in a Neural Network.
     """
     check_task("distill", task)
-    if transfer_to_choose(transfer)[1] and (student_size is not None or task != "multiclass"):
-        raise AttarError(
-            "distill: a choice of transfer is there for classes and a student of a given size. "
-            "Give the rows themselves, or none."
-        )
+    if student_size is not None or task != "multiclass":
+        if transfer_to_choose(transfer)[1]:
+            raise AttarError(
+                "distill: a choice of transfer is there for classes and a student of a given size. "
+                "Give the rows themselves, or none."
+            )
+        if pseudo_labels is not False:
+            raise AttarError(
+                "distill: pseudo_labels is there for classes and a student of a given size. Leave "
+                "it out."
+            )
     if student_size is not None:
         # The ladder stands on this module.
         from attar.experiment.sizing import check_sizing, sized
@@ -309,6 +321,7 @@ def distill(
     splits, in_views = widened(
         splits, teacher, views=views, between=between, seed=split_seed, tell=tell
     )
+    guesses = pseudo_labels_to_choose(pseudo_labels, splits)
     with_or_without = (True, False) if optional and splits.added is not None else (True,)
     cut_here = test is None or validation is None
     if fit is not None and folds is None:
@@ -376,9 +389,10 @@ def distill(
             arms_of.as_choices("alpha", alpha, auto=found[1], low=0, high=1),
             learning_rate=learning_rate,
             smoothing=strengths_of(smoothing, soft),
-            pseudo_labels=splits.unlabelled_rows > 0,
+            unlabelled=splits.unlabelled_rows > 0,
             views=in_views,
             further=with_or_without,
+            pseudo_labels=guesses,
         )
         wide = None
         if not plan.grown:
@@ -393,6 +407,7 @@ def distill(
                 few_labels=splits.few_labels,
                 views=in_views,
                 further=with_or_without,
+                pseudo_labels=guesses,
             )
         hunt = None if wide is None else Hunt(wide, search_cost, folder / "search")
         tried: Any = settings if wide is None else {arm: [one] for arm, one in wide.items()}

@@ -25,6 +25,7 @@ def grow(
     alpha: float = 1.0,
     smoothing: float = 0.0,
     pseudo: bool = False,
+    pseudo_labels: bool = False,
     seed: int = 0,
 ) -> None:
     """Build the trees of a student from all rows of some data, each in view 0.
@@ -37,6 +38,7 @@ def grow(
         alpha: Their weight, where a row has a label; the label has the rest.
         smoothing: Of labels, where there is no teacher.
         pseudo: Take the teacher's argmax as the label of every row.
+        pseudo_labels: Take it as the label of the rows that have none.
         seed: See :meth:`attar.students.TreeEnsemble.fit`.
 
     Raises:
@@ -55,6 +57,8 @@ def grow(
     if pseudo:
         assert said is not None
         labels, said = said.argmax(dim=1), None
+    if pseudo_labels and said is not None:
+        labels = torch.where(labels < 0, said.argmax(dim=1), labels)
     targets = soft_and_hard(labels, classes=classes, said=said, alpha=alpha, smoothing=smoothing)
     student.fit(batch.inputs, targets, weights=batch.weights, seed=seed)
 

@@ -61,6 +61,7 @@ def spaces(
     few_labels: bool,
     views: Sequence[bool] = (True,),
     further: Sequence[bool] = (True,),
+    pseudo_labels: Sequence[bool] = (False,),
 ) -> dict[str, ArmSpace] | None:
     """The space of every arm, where anything is ``"auto"``; None where nothing is.
 
@@ -75,6 +76,8 @@ def spaces(
         few_labels: Whether most have none.
         views: True, False, or both where that is to be chosen: every arm looks through them.
         further: The same of further rows, for the arms that hear the teacher.
+        pseudo_labels: The same of the teacher's argmax as the label of rows without one, for the
+            distilled arm.
     """
     auto = any(isinstance(one, str) and one == "auto" for one in (temperature, alpha))
     if not auto and loss is None:
@@ -94,6 +97,14 @@ def spaces(
     elif isinstance(loss, list | tuple):
         values["loss"] = tuple(loss)
         first = [{**point, "loss": loss[0]} for point in first]
+    if tuple(pseudo_labels) != (False,):
+        # What the hard loss says of every row can be worth as much as the soft one, that of a few
+        # labels cannot.
+        values["pseudo_labels"] = tuple(pseudo_labels)
+        half = min(values["alpha"], key=lambda value: abs(value - 0.5))
+        both = [({**point, "pseudo_labels": False}, {**point, "alpha": half}) for point in first]
+        first = [{"pseudo_labels": True, **one} for pair in both for one in pair]
+        first = [point for point in first if point["pseudo_labels"] in pseudo_labels]
     rates = {"learning_rate": RATES}
     found = {
         "hard": ArmSpace("hard", learning_rate, dict(rates), ({"learning_rate": 1.0},)),
@@ -108,9 +119,9 @@ def spaces(
         found["pseudo"] = ArmSpace("pseudo", learning_rate, dict(rates), ({"learning_rate": 1.0},))
     found["distilled"] = ArmSpace("distilled", learning_rate, values, tuple(first[:4]))
     for arm, space in found.items():
-        taught = arm in ("distilled", "pseudo")
-        found[arm] = _with_choice(space, "further", further if taught else (True,))
-        found[arm] = _with_choice(found[arm], "views", views)
+        if arm in ("distilled", "pseudo"):
+            space = _with_choice(space, "further", further)
+        found[arm] = _with_choice(space, "views", views)
     return found
 
 

@@ -127,9 +127,10 @@ def nats(interval: Interval | None) -> str:
 
 
 def _without(setting: Any) -> str:
-    """What the student chose to do without."""
+    """What the student chose to do without, or with."""
     words = "" if setting.views else ", without views"
-    return words if setting.further else words + ", without the further rows"
+    words += "" if setting.further else ", without the further rows"
+    return words + (", with pseudo-labels" if setting.pseudo_labels else "")
 
 
 def _chosen(experiment: Experiment) -> list[str]:
@@ -142,6 +143,7 @@ def _chosen(experiment: Experiment) -> list[str]:
         "loss": f"loss = {setting.loss}",
         "views": "with views" if setting.views else "without views",
         "further": "with further rows" if setting.further else "without further rows",
+        "pseudo_labels": f"{'with' if setting.pseudo_labels else 'without'} pseudo-labels",
     }
     open_ = [name for name in words if len({getattr(one, name) for one in tried}) > 1]
     return [f"- Chosen on validation: {', '.join(words[name] for name in open_)}."] if open_ else []

@@ -132,7 +132,7 @@ def distill_task(
             arms_of.as_choices("alpha", alpha, auto=[0.5, 0.9], low=0, high=1),
             learning_rate=learning_rate,
             smoothing=arms_of.SMOOTHING if smoothing is None else smoothing,
-            pseudo_labels=False,
+            unlabelled=False,
         )
         if task == "regression":
             del settings["smoothed"]  # a value cannot be smoothed

@@ -164,6 +164,8 @@ def setting(run: Run) -> str:
     for key, called in (("views", "without views"), ("further", "without the further rows")):
         if arm[key].flag() is False:
             words.append(called)
+    if arm["pseudo_labels"].flag():
+        words.append("with pseudo-labels")
     for key, called in (("steps", "steps"), ("batch_size", "rows a step")):
         count = told[key].count()
         if count is not None:
