@@ -98,3 +98,21 @@ def test_a_gap_within_the_noise_is_called_so(bench) -> None:
     )
     below = found | {f"open_{task}_teacher_accuracy": 0.795}
     assert page.against(below, task).endswith("the teacher is 0.50 below hard labels")
+
+
+def test_what_was_seen_before_is_told_with_its_numbers(bench) -> None:
+    bed, page = bench
+    again, once = (task.name for task in bed.OPENED[1:3])
+    now = figures(again, verdict="beats", retention=0.99, gap=0.9)
+    now |= figures(once, verdict="worse", retention=0.99, gap=0.1)
+    assert page.before(now, [again, once]) == ""
+    for time, gap in (("first", 0.2), ("second", 0.5)):
+        then = figures(again, verdict="inconclusive", retention=0.99, gap=gap)
+        now |= {name.replace("open_", f"{time}_"): value for name, value in then.items()}
+    words = page.before(now, [again, once])
+    assert (
+        "The first time, on 1\nof them, the verdict was BEATS on 0 and WORSE on 0, and 20 %"
+        in words
+    )
+    # The second time on both: one was run again since, the other stands as it was.
+    assert "the second time, on 2, it was BEATS on 0 and WORSE on 1, and 30 %" in words
