@@ -181,9 +181,10 @@ above are counted without them. In points of accuracy, with the 95 % interval:
 {lines}
 
 That with few labels was run again with the others. Their steps, the same for every arm, are what
-one arm of one seed does in a minute or two on one core. Digits with all labels and a convolutional student had once stood among the tasks to develop
-on: hard and smoothed labels and four values of T were tried on its validation rows, with two seeds,
-and it was taken off since it was near its ceiling. On test rows it had not been judged here."""
+one arm of one seed does in a minute or two on one core. Digits with all labels and a convolutional
+student had once stood among the tasks to develop on: hard and smoothed labels and four values of T
+were tried on its validation rows, with two seeds, and it was taken off since it was near its
+ceiling. On test rows it had not been judged here."""
 
 
 def against(figures: Figures, task: str) -> str:
@@ -225,14 +226,15 @@ def before(figures: Figures, counted: list[str]) -> str:
         gaps = [figures[name] for name in names if name in figures]
         shared = 100 * sum(gaps) / len(gaps)
         return (
-            f"BEATS on {beats:.0f} and WORSE on {worse:.0f}, and {shared:.0f} % of the gap were\n"
+            f"BEATS on {beats:.0f} and WORSE on {worse:.0f}, and {shared:.0f} % of the gap were "
             "recovered"
         )
 
     return f"""The tasks that the goals count were opened three times. The first time, on
-{len(first)} of them, the verdict was {told(first)}. The trials on validation then showed two faults: hard labels
-had looked for a learning rate and the other arms had stayed at theirs, and rows between the rows
-were no choice. Both were mended, and the second time, on {len(second)}, it was {told(second)}.
+{len(first)} of them, the verdict was {told(first)}.
+The trials on validation then showed two faults: hard labels had looked for a learning rate and the
+other arms had stayed at theirs, and rows between the rows were no choice. Both were mended, and the
+second time, on {len(second)}, it was {told(second)}.
 Another fault stood in the trials then: where rows have no label, soft targets began with the
 learning rate of hard labels, which had learnt from the few that have one; and guesses as labels
 were no choice. These were mended, too, and the {len(again)} tasks where rows have no label, if only
