@@ -111,8 +111,7 @@ def test_what_was_seen_before_is_told_with_its_numbers(bench) -> None:
         now |= {name.replace("open_", f"{time}_"): value for name, value in then.items()}
     words = page.before(now, [again, once]).replace("\n", " ")
     assert (
-        "The first time, on 1 of them, the verdict was BEATS on 0 and WORSE on 0, and 20 %"
-        in words
+        "The first time, on 1 of them, the verdict was BEATS on 0 and WORSE on 0, and 20 %" in words
     )
     # The second time on both: one was run again since, the other stands as it was.
     assert "second time, on 2, it was BEATS on 0 and WORSE on 1, and 30 %" in words
