@@ -12,11 +12,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from stack import Lesson
+from stack import Class, Lesson
 from torch import nn
 
 from attar.columns import raw_columns
-from attar.data import ArrayData, Batches, join
+from attar.data import Batches, join
 from attar.engine import Distiller, TrainConfig, train
 from attar.evaluation import nll, predict_logits
 from attar.experiment.growing import grow
@@ -143,7 +143,7 @@ class School:
             path.parent.mkdir(parents=True, exist_ok=True)
             found = []
             for cut in self.lesson.cuts:
-                model = self.trained(student, setting, cut.learn, cut.synthetic, seed=1000)
+                model = self.trained(student, setting, cut, seed=1000)
                 logits, truth = predict_logits(model, cut.judge), cut.judge.labels
                 assert truth is not None
                 wrong = (logits.argmax(dim=1) != truth).float().mean()
@@ -162,7 +162,7 @@ class School:
             load_weights(model, path)
         else:
             path.parent.mkdir(parents=True, exist_ok=True)
-            model = self.trained(student, setting, self.lesson.train, self.lesson.synthetic, seed)
+            model = self.trained(student, setting, self.lesson, seed)
             save_weights(model, path)
         return Done(predict_logits(model.eval(), self.lesson.test), model)
 
@@ -173,14 +173,11 @@ class School:
         torch.manual_seed(seed)
         return plan.make()
 
-    def trained(
-        self, student: str, setting: Setting, rows: ArrayData, synthetic: ArrayData, seed: int
-    ) -> nn.Module:
+    def trained(self, student: str, setting: Setting, given: Class, seed: int) -> nn.Module:
         """A student that learnt these rows."""
         model = self.blank(student, seed)
-        teacher: Teacher | None = getattr(self.lesson, setting.teacher) if setting.teacher else None
-        if setting.synthetic:
-            rows = join(rows, synthetic)
+        teacher: Teacher | None = getattr(given, setting.teacher) if setting.teacher else None
+        rows = join(given.train, given.synthetic) if setting.synthetic else given.train
         if isinstance(model, TreeEnsemble):
             grow(
                 model,

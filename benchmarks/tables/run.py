@@ -8,9 +8,9 @@ most) and weighed by what they say out of fold. Four kinds of students learn fro
 on the labels, on smoothed labels, and on the teacher's soft targets with as many synthetic rows.
 How long each learns, T, alpha, weight decay and whether the teacher is asked in or out of fold are
 chosen on a fifth of the training rows, out of as many settings in each arm of the networks
-(pupils.py); the stack had seen these rows, no student that is judged there had. More arms of the
-network for tables tell what the parts are worth: the chosen setting with the teacher out of fold,
-in sample, with and without synthetic rows.
+(pupils.py), which neither the student that is judged there nor its teacher had seen. More arms of
+the network for tables tell what the parts are worth: the chosen setting with the teacher out of
+fold, in sample, with and without synthetic rows.
 """
 
 from __future__ import annotations

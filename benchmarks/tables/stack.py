@@ -29,44 +29,50 @@ FEW = 2000
 
 
 @dataclass(frozen=True)
-class Cut:
-    """The training rows in two: settings are tried on the one, and judged on the other.
+class Class:
+    """Rows to learn from, and what a teacher who was fitted on them alone said about them.
 
     Attributes:
-        learn: Four fifths of them.
-        synthetic: Rows that were drawn between these alone.
-        judge: The others.
+        train: Labelled rows.
+        synthetic: Rows that were drawn between them, without labels.
+        out_of_fold: The teacher of both.
+        in_sample: The same, but that it answers labelled rows that it was fitted on.
     """
 
-    learn: ArrayData
+    train: ArrayData
     synthetic: ArrayData
+    out_of_fold: GivenTeacher
+    in_sample: GivenTeacher
+
+
+@dataclass(frozen=True)
+class Cut(Class):
+    """The training rows in two: on four fifths settings are tried, by a teacher of their own.
+
+    Attributes:
+        judge: The others. A teacher who had seen these would tell of them in what it says about
+            the rows around.
+    """
+
     judge: ArrayData
 
 
 @dataclass(frozen=True)
-class Lesson:
-    """A table cut into its parts, and what the teacher said about them.
+class Lesson(Class):
+    """A table cut into its parts; its teacher answers the test rows, too.
 
     Attributes:
         columns: How the rows were encoded.
-        train: Labelled rows to learn from.
-        synthetic: Rows that were drawn between them, without labels.
         cuts: Of the training rows, for what is chosen.
         test: Rows that nothing was chosen on.
         raw: The test rows as they were, a DataFrame.
-        out_of_fold: The teacher of train, synthetic and test rows.
-        in_sample: The same, but that it answers train rows that it was fitted on.
-        told: Its bytes, its seconds for one row and for each of many, its weights.
+        told: The teacher's bytes, its seconds for one row and for each of many, its weights.
     """
 
     columns: list[dict[str, Any]]
-    train: ArrayData
-    synthetic: ArrayData
     cuts: list[Cut]
     test: ArrayData
     raw: Any
-    out_of_fold: GivenTeacher
-    in_sample: GivenTeacher
     told: dict[str, float]
 
 
@@ -105,29 +111,39 @@ def lesson(table: Table, kept: Path) -> Lesson:
         )
         some, others = (rows[0].iloc[part].reset_index(drop=True) for part in parts)
         first, second = (train.take(torch.from_numpy(part)) for part in parts)
-        cuts.append(Cut(first, drawn(some, others, seed=seed + 1), second))
+        between = drawn(some, others, seed=seed + 1)
+        path = kept.with_name(f"{kept.stem}-cut-{seed}.npz")
+        teachers, _ = _teachers(path, first, [between])
+        cuts.append(Cut(first, between, *teachers, second))
+    teachers, told = _teachers(kept, train, [test, synthetic], timed=True)
+    return Lesson(train, synthetic, *teachers, columns, cuts, test, rows[1], told)
+
+
+def _teachers(
+    kept: Path, train: ArrayData, others: list[ArrayData], *, timed: bool = False
+) -> tuple[list[GivenTeacher], dict[str, float]]:
+    """The answers of a stack, out of fold and in sample, and what is told of it; kept in a file."""
     if not kept.exists():
         kept.parent.mkdir(parents=True, exist_ok=True)
-        answers = _ask(train, test, [synthetic, *[cut.synthetic for cut in cuts]])
-        np.savez(kept.with_suffix(".tmp.npz"), **answers)
+        np.savez(kept.with_suffix(".tmp.npz"), **_ask(train, others, timed=timed))
         kept.with_suffix(".tmp.npz").replace(kept)
     with np.load(kept, allow_pickle=False) as stored:
         told = {name: float(stored[name]) for name in stored.files if stored[name].ndim == 0}
         teachers = [
             GivenTeacher(
                 np.concatenate([stored[name], stored["others"]]),
-                rows=torch.arange(given),
+                rows=torch.cat([train.rows, *[part.rows for part in others]]),
                 name="stack",
                 outputs="logits",
                 bytes=int(told["bytes"]),
             )
             for name in ("out_of_fold", "in_sample")
         ]
-    return Lesson(columns, train, synthetic, cuts, test, rows[1], *teachers, told)
+    return teachers, told
 
 
-def _ask(train: ArrayData, test: ArrayData, drawn: list[ArrayData]) -> dict[str, Any]:
-    """Fit the stack, weigh it out of fold, and let it answer."""
+def _ask(train: ArrayData, others: list[ArrayData], *, timed: bool) -> dict[str, Any]:
+    """Fit the stack, weigh it out of fold, and let it answer; the first of the others is timed."""
     started = time.perf_counter()
     whole = EnsembleTeacher(
         [cross_fit(_single(one), train, folds=FOLDS) for one in boosted_stack()]
@@ -136,6 +152,14 @@ def _ask(train: ArrayData, test: ArrayData, drawn: list[ArrayData]) -> dict[str,
     seconds = time.perf_counter() - started
     full = [member.members[0] for member in stack.members]  # type: ignore[attr-defined]
     fitted = EnsembleTeacher(full, weights=stack.weights, temperatures=stack.temperatures)
+    said = {
+        "out_of_fold": _answers(stack, train),
+        "in_sample": _answers(fitted, train),
+        "others": np.concatenate([_answers(fitted, part) for part in others]),
+        "bytes": fitted.bytes or 0,
+    }
+    if not timed:
+        return said
     kept = {
         whole.members.index(member): (float(weight), float(temperature))
         for member, weight, temperature in zip(
@@ -144,14 +168,12 @@ def _ask(train: ArrayData, test: ArrayData, drawn: list[ArrayData]) -> dict[str,
     }
     weights = {f"weight_{i}": kept.get(i, (0.0, 1.0))[0] for i in range(len(whole.members))}
     temperatures = {f"temperature_{i}": kept[i][1] for i in kept}
+    test = others[0]
     accuracies = {
         f"accuracy_{place}": _accuracy(member, test) for place, member in enumerate(whole.members)
     }
     return {
-        "out_of_fold": _answers(stack, train),
-        "in_sample": _answers(fitted, train),
-        "others": np.concatenate([_answers(fitted, part) for part in (test, *drawn)]),
-        "bytes": fitted.bytes or 0,
+        **said,
         "fit_seconds": seconds,
         "one_row_seconds": _timed(lambda: fitted(test.batch(torch.arange(1))), 20),
         "each_of_many_seconds": _timed(lambda: _answers(fitted, test), 2) / len(test),
