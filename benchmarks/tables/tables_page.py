@@ -46,10 +46,11 @@ the rows (20,000 rows at most); the distilled ones may hear the teacher about as
 rows, too. How many of the steps, which weight decay, T, alpha, and whether the teacher answers
 about training rows that it was fitted on (*in sample*) or through clones that were not (*out of
 fold*) is chosen on a fifth of the training rows (of fewer than 2,000 on three fifths, one after the
-other), which neither the student nor its teacher had seen, for each set, kind of student and arm: 18 settings for each arm of a network, and one more
-where it is distilled, the best without synthetic rows. For trees 16 are tried when they are
-distilled, and there is nothing to choose on labels. Then five students of each arm are trained on
-all training rows and judged on the others, on which no setting was chosen. What may be chosen was
+other), which neither the student nor its teacher had seen, for each set, kind of student and arm:
+18 settings for each arm of a network, and one more where it is distilled, the best without
+synthetic rows. For trees 16 are tried when they are distilled, and there is nothing to choose on
+labels. Then five students of each arm are trained on all training rows and judged on the others,
+on which no setting was chosen. What may be chosen was
 widened twice after a look at them, each time for all sets: by short runs and weight decay for the
 distilled network, which those on labels had, and by doing without synthetic rows. Later one fault
 was mended: in the trials the teacher had been the stack of all training rows, which told the
