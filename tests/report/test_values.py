@@ -27,12 +27,10 @@ def test_what_is_drawn_is_the_score_of_the_table(tasks):
         run = as_run(folder)
         for arm, told in run.arms.items():
             wanted = experiment.arms[arm].mean(score)
-            assert told.accuracy.mean == pytest.approx(wanted, abs=1e-5), (name, arm)
-            assert told.accuracy.low < wanted < told.accuracy.high
-        assert run.teacher.accuracy.mean == pytest.approx(
-            getattr(experiment.teacher, score), abs=1e-5
-        )
-    saved = as_run(tasks["quantiles"][1]).arms["hard"].accuracy.mean
+            assert told.score.mean == pytest.approx(wanted, abs=1e-5), (name, arm)
+            assert told.score.low < wanted < told.score.high
+        assert run.teacher.score.mean == pytest.approx(getattr(experiment.teacher, score), abs=1e-5)
+    saved = as_run(tasks["quantiles"][1]).arms["hard"].score.mean
     assert saved < 1
 
 

@@ -41,13 +41,13 @@ def comparison_page(sources: Sequence[Any]) -> str:
     rows = []
     for run, name in zip(runs, names, strict=True):
         kept, gap, smaller, faster = (one["value"] for one in headline(run))
-        mine, teacher = run.arms["distilled"].accuracy, run.teacher.accuracy
+        mine, teacher = run.arms["distilled"].score, run.teacher.score
         rows.append(
             [
                 name,
                 run.verdict,
                 percent(mine.mean, 2),
-                percent(run.arms["hard"].accuracy.mean, 2),
+                percent(run.arms["hard"].score.mean, 2),
                 percent(teacher.mean if teacher else None, 2),
                 kept,
                 gap,
@@ -100,9 +100,9 @@ def accuracies(runs: Sequence[Run], names: Sequence[str]) -> Figure:
     """Accuracy of teacher and every arm, a line a run."""
     points: list[dict[str, Any]] = []
     for run, name in zip(runs, names, strict=True):
-        found = [(arm, told.accuracy) for arm, told in run.arms.items()]
-        if run.teacher.accuracy is not None:
-            found.append(("teacher", run.teacher.accuracy))
+        found = [(arm, told.score) for arm, told in run.arms.items()]
+        if run.teacher.score is not None:
+            found.append(("teacher", run.teacher.score))
         points += [
             {"run": name, "key": key, "mean": s.mean, "low": s.low, "high": s.high}
             for key, s in found
@@ -114,7 +114,7 @@ def accuracies(runs: Sequence[Run], names: Sequence[str]) -> Figure:
         caption="Each line is a run: its teacher and its students, on its own test rows, with "
         "95 % intervals.",
         alt="; ".join(
-            f"{name}: distilled {percent(run.arms['distilled'].accuracy.mean)}"
+            f"{name}: distilled {percent(run.arms['distilled'].score.mean)}"
             for run, name in zip(runs, names, strict=True)
         )
         + ".",
@@ -134,10 +134,10 @@ def sizes(runs: Sequence[Run], names: Sequence[str]) -> Figure | None:
             "label": name,
             "key": "distilled",
             "x": run.student.parameters,
-            "mean": run.arms["distilled"].accuracy.mean,
-            "low": run.arms["distilled"].accuracy.low,
-            "high": run.arms["distilled"].accuracy.high,
-            "seeds": [seed.accuracy for seed in run.arms["distilled"].seeds],
+            "mean": run.arms["distilled"].score.mean,
+            "low": run.arms["distilled"].score.low,
+            "high": run.arms["distilled"].score.high,
+            "seeds": [seed.score for seed in run.arms["distilled"].seeds],
         }
         for run, name in zip(runs, names, strict=True)
         if run.student.parameters

@@ -77,11 +77,11 @@ class Span:
 
 @dataclass(frozen=True)
 class Seed:
-    """One trained student of an arm: its seed and its scores; ``accuracy`` is the run's measure."""
+    """One trained student of an arm: its seed and its scores; ``score`` is the run's measure."""
 
     seed: int
     validation: Mapping[str, float | None]
-    accuracy: float
+    score: float
     nll: float | None
     ece: float | None
     brier: float | None
@@ -96,7 +96,7 @@ class Arm:
 
     name: str
     setting: Mapping[str, Any]
-    accuracy: Span
+    score: Span
     seeds: tuple[Seed, ...]
 
     def mean(self, score: str) -> float | None:
@@ -112,7 +112,7 @@ class Model:
     name: str
     parameters: int | None = None
     bytes: int | None = None
-    accuracy: Span | None = None
+    score: Span | None = None
     nll: float | None = None
     ece: float | None = None
     errors: int | None = None
@@ -154,7 +154,7 @@ class Run:
 
     @property
     def measure(self) -> Measure:
-        """What ``accuracy`` is in this run."""
+        """What ``score`` is in this run."""
         return MEASURES[self.task]
 
     @cached_property
@@ -299,7 +299,7 @@ def read_run(name: str, parts: Mapping[str, Any]) -> Run:
             name=teacher["name"].text() or "teacher",
             parameters=sizes["teacher_parameters"].count(),
             bytes=sizes["teacher_bytes"].count(),
-            accuracy=_accuracy(teacher["accuracy_interval"], teacher["scores"]["accuracy"])
+            score=_accuracy(teacher["accuracy_interval"], teacher["scores"]["accuracy"])
             if task == "multiclass"
             else Span.read(teacher["score_interval"]),
             nll=teacher["scores"]["nll"].number(),
@@ -360,7 +360,7 @@ def _arm(name: str, node: Node, task: str) -> Arm:
         if isinstance(value.value, int | float)
     }
     told = Span.read(node["accuracy_interval" if task == "multiclass" else "score_interval"])
-    return Arm(name, setting, told or Span(float(np.mean([s.accuracy for s in seeds]))), seeds)
+    return Arm(name, setting, told or Span(float(np.mean([s.score for s in seeds]))), seeds)
 
 
 def _seed(node: Node) -> Seed:
@@ -371,7 +371,7 @@ def _seed(node: Node) -> Seed:
             "accuracy": node["validation"]["accuracy"].number(0, 1),
             "nll": node["validation"]["nll"].number(),
         },
-        accuracy=test["accuracy"].needed(test["accuracy"].number(0, 1)),
+        score=test["accuracy"].needed(test["accuracy"].number(0, 1)),
         nll=test["nll"].number(),
         ece=test["ece"].number(0, 1),
         brier=test["brier"].number(),
@@ -386,7 +386,7 @@ def _task_seed(node: Node) -> Seed:
     return Seed(
         seed=int(node["seed"].needed(node["seed"].count())),
         validation={"accuracy": like_score(node["validation"]), "nll": None},
-        accuracy=node["score"].needed(node["score"].number()),
+        score=node["score"].needed(node["score"].number()),
         nll=node["test"]["nll"].number(),
         ece=None,
         brier=None,
@@ -411,7 +411,7 @@ def _member(node: Node) -> Model:
         name=node["name"].text() or "member",
         parameters=node["parameters"].count(),
         bytes=node["bytes"].count(),
-        accuracy=_accuracy(node["accuracy_interval"], node["accuracy"]),
+        score=_accuracy(node["accuracy_interval"], node["accuracy"]),
         nll=node["nll"].number(),
         ece=node["ece"].number(0, 1),
         latency=_latency(node["latency"]),

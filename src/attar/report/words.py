@@ -58,8 +58,8 @@ def headline(run: Run) -> list[dict[str, str]]:
 
 
 def _kept(run: Run) -> dict[str, str]:
-    told, teacher = run.told["comparison"], run.teacher.accuracy
-    mine = run.arms["distilled"].accuracy
+    told, teacher = run.told["comparison"], run.teacher.score
+    mine = run.arms["distilled"].score
     if run.task == "multiclass":
         says = f"right on {percent(mine.mean)} of the test rows"
         says += "" if teacher is None else f"; the teacher on {percent(teacher.mean)}"
@@ -76,14 +76,14 @@ def _kept(run: Run) -> dict[str, str]:
 
 def _gap(run: Run) -> dict[str, str]:
     told = run.told["comparison"]
-    gap, hard = told["gap_recovered"], run.arms["hard"].accuracy.mean
+    gap, hard = told["gap_recovered"], run.arms["hard"].score.mean
     name = "gap recovered"
     mean, low, high = (gap[key].number() for key in ("mean", "low", "high"))
     if mean is None:
         return {"name": name, "value": "–", "says": told["gap_reason"].text() or "not known"}
     says = "of what the student alone lacks against the teacher"
-    if run.teacher.accuracy is not None:
-        points = 100 * (run.teacher.accuracy.mean - hard)
+    if run.teacher.score is not None:
+        points = 100 * (run.teacher.score.mean - hard)
         says = f"of the {points:.1f} points between the student alone and the teacher"
     if low is not None and high is not None:
         says += f" (95 % interval {100 * low:.0f} to {100 * high:.0f} %)"
@@ -187,7 +187,7 @@ def table(run: Run) -> dict[str, Any]:
                 "key": name,
                 "cells": [
                     f"student: {ARMS[name]}",
-                    f"{100 * arm.accuracy.mean:.2f}{spread} %",
+                    f"{100 * arm.score.mean:.2f}{spread} %",
                     _number(arm.mean("nll"), 3),
                     percent(arm.mean("ece")),
                     _number(arm.mean("errors"), 1),
@@ -206,7 +206,7 @@ def _row(key: str, name: str, model: Model) -> dict[str, Any]:
         "key": key,
         "cells": [
             name,
-            percent(model.accuracy.mean if model.accuracy else None, 2),
+            percent(model.score.mean if model.score else None, 2),
             _number(model.nll, 3),
             percent(model.ece),
             _number(model.errors, 0),
@@ -219,7 +219,7 @@ def _row(key: str, name: str, model: Model) -> dict[str, Any]:
 
 
 def _deviation(seeds: Any) -> float:
-    values = [seed.accuracy for seed in seeds]
+    values = [seed.score for seed in seeds]
     mean = sum(values) / len(values)
     deviation: float = (sum((v - mean) ** 2 for v in values) / (len(values) - 1)) ** 0.5
     return deviation

@@ -20,10 +20,10 @@ def gap(source: Any) -> Figure:
         {
             "key": name,
             "label": arm_label(name),
-            "mean": arm.accuracy.mean,
-            "low": arm.accuracy.low,
-            "high": arm.accuracy.high,
-            "seeds": [seed.accuracy for seed in arm.seeds],
+            "mean": arm.score.mean,
+            "low": arm.score.low,
+            "high": arm.score.high,
+            "seeds": [seed.score for seed in arm.seeds],
         }
         for name, arm in run.arms.items()
     ]
@@ -31,7 +31,7 @@ def gap(source: Any) -> Figure:
     if teacher is not None:
         points.append(teacher)
     points.sort(key=lambda point: point["mean"])
-    hard, distilled = run.arms["hard"].accuracy.mean, run.arms["distilled"].accuracy.mean
+    hard, distilled = run.arms["hard"].score.mean, run.arms["distilled"].score.mean
     if run.task == "multiclass":
         said = f"The student alone is right on {percent(hard)} of the test rows, distilled on "
         said += percent(distilled)
@@ -40,8 +40,8 @@ def gap(source: Any) -> Figure:
         said = f"{run.measure.name}: the student alone {percent(hard)}, distilled "
         said += percent(distilled)
         link = "the teacher"
-    if run.teacher.accuracy is not None:
-        said += f", {link} {percent(run.teacher.accuracy.mean)}"
+    if run.teacher.score is not None:
+        said += f", {link} {percent(run.teacher.score.mean)}"
     return Figure(
         name="gap",
         kind="gap",
@@ -115,7 +115,7 @@ def _over(
         return None
     points = [dict(point, x=x[place]) for place, point in _everybody(run) if x.get(place)]
     ratio = (x["teacher"] or 0) / x["student"]
-    distilled = run.arms["distilled"].accuracy.mean
+    distilled = run.arms["distilled"].score.mean
     alt = f"{run.measure.heading} of the distilled student: {percent(distilled)}"
     if run.task == "multiclass":
         alt = f"The distilled student is right on {percent(distilled)} of the test rows"
@@ -153,10 +153,10 @@ def _everybody(run: Run) -> Iterator[tuple[str, dict[str, Any]]]:
             {
                 "key": name,
                 "label": arm_label(name),
-                "mean": arm.accuracy.mean,
-                "low": arm.accuracy.low,
-                "high": arm.accuracy.high,
-                "seeds": [seed.accuracy for seed in arm.seeds],
+                "mean": arm.score.mean,
+                "low": arm.score.low,
+                "high": arm.score.high,
+                "seeds": [seed.score for seed in arm.seeds],
             },
         )
     for place, member in enumerate(run.members):
@@ -169,9 +169,9 @@ def _everybody(run: Run) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def _model_point(model: Model, key: str, label: str) -> dict[str, Any] | None:
-    if model.accuracy is None:
+    if model.score is None:
         return None
-    told = model.accuracy
+    told = model.score
     return {
         "key": key,
         "label": label,
