@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: install demo test test-slow browser lint check format clean bench-verdict bench-step-cost reproduce bench-ensemble bench-loss-kernels bench-bytes-a-row bench-demo bench-demo-setting bench-deploy bench-in-sample bench-store bench-cached-training bench-search bench-teacher-pass bench-losses bench-tables bench-tables-autogluon pages images
+.PHONY: install demo test test-slow browser lint check format clean bench-verdict bench-step-cost reproduce bench-ensemble bench-loss-kernels bench-bytes-a-row bench-demo bench-demo-setting bench-deploy bench-in-sample bench-store bench-cached-training bench-search bench-teacher-pass bench-losses bench-tables bench-tables-autogluon bench-recipe pages images
 
 install: $(STAMP)
 
@@ -121,6 +121,12 @@ bench-tables: $(STAMP)
 # AutoGluon's distillation on the same tables: installs 1.1 GB into the cache, half an hour of a core.
 bench-tables-autogluon: $(STAMP)
 	$(BIN)/python benchmarks/tables/autogluon_peer.py
+
+# What makes distillation win, lever by lever, and the recipe on the tasks kept for the end: some hours
+# of a core; goes on where it was stopped.
+bench-recipe: $(STAMP)
+	$(BIN)/python benchmarks/recipe/run.py develop
+	$(BIN)/python benchmarks/recipe/run.py open
 
 # The search for T, alpha and loss beside every setting that there is: some minutes.
 bench-search: $(STAMP)
