@@ -115,7 +115,8 @@ def demo_page() -> str:
 
 On rows that are not in the demo's test set, split {splits} times into 150 labelled rows, 100 for
 choices, 300 to judge on, and the rest without labels. Mean and standard deviation over the
-splits; the distilled setting with the highest accuracy is the demo's.
+splits; the distilled setting with the highest accuracy is the demo's. Those named `pseudo-labels`
+take the teacher's argmax for the label of the rows that have none, beside its soft targets.
 
 {table(["setting", "accuracy %", "NLL"], [chosen(setting) for setting in settings])}
 

@@ -51,6 +51,12 @@ GRID = [
         for t in (1.0, 2.0, 4.0, 8.0)
         for a in (0.7, 0.9)
     ),
+    # With the teacher's guesses for labels where there are none, the hard loss has more to say.
+    *(
+        Setting("distilled", RATE, temperature=t, alpha=a, pseudo_labels=True)
+        for t in (1.0, 2.0, 4.0, 8.0)
+        for a in (0.3, 0.5, 0.7)
+    ),
 ]
 
 
