@@ -21,7 +21,12 @@ from sklearn.datasets import (
     make_classification,
     make_multilabel_classification,
 )
-from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
+from sklearn.ensemble import (
+    HistGradientBoostingClassifier,
+    RandomForestClassifier,
+    StackingClassifier,
+    VotingClassifier,
+)
 from sklearn.model_selection import GridSearchCV
 from sklearn.multioutput import MultiOutputClassifier
 from sklearn.pipeline import make_pipeline
@@ -97,6 +102,40 @@ def test_it_passes_scikit_learns_own_checks():
     failed = [(r["check_name"], r["exception"]) for r in results if r["status"] == "failed"]
     assert not failed
     assert sum(r["status"] == "passed" for r in results) >= 55
+
+
+@pytest.mark.parametrize("student", ["mlp", "table_mlp", "tree", "boosted"])
+def test_what_is_said_of_a_row_does_not_hang_on_the_rows_beside_it(student):
+    X, y = make_classification(60, 6, random_state=0)
+    model = quick(student=student, parameters=20_000, steps=5).fit(X, y)
+    alone = np.concatenate([model.predict_proba(X[row : row + 1]) for row in range(60)])
+    np.testing.assert_allclose(alone, model.predict_proba(X), atol=1e-12)
+
+
+@pytest.mark.parametrize("fitted", [False, True])
+def test_a_stack_without_a_final_estimator_teaches(fitted):
+    X, y = make_classification(80, 6, random_state=0)
+    stack = StackingClassifier([("forest", RandomForestClassifier(5))], cv=2)
+    piped = make_pipeline(StandardScaler(), stack)
+    for teacher in (stack, piped):
+        model = quick(teacher.fit(X, y) if fitted else teacher).fit(X, y)
+        assert model.predict_proba(X).shape == (80, 2)
+
+
+@pytest.mark.parametrize(
+    "teacher",
+    [
+        make_pipeline(StandardScaler(), RandomForestClassifier(5, random_state=0)),
+        VotingClassifier([("forest", RandomForestClassifier(5, random_state=0))], voting="soft"),
+        StackingClassifier([("forest", RandomForestClassifier(5, random_state=0))], cv=2),
+        GridSearchCV(RandomForestClassifier(5, random_state=0), {"max_depth": [2, 3]}, cv=2),
+    ],
+    ids=["pipeline", "vote", "stack", "search"],
+)
+def test_weights_reach_the_model_within(teacher):
+    X, y = make_classification(100, 6, flip_y=0.3, random_state=0)
+    heavy = np.where(y == 1, 100.0, 0.01)
+    assert quick(teacher).fit(X, y, heavy).teacher_.predict(X).mean() > 0.95
 
 
 def test_soft_targets_are_out_of_fold_unless_told_otherwise():
@@ -185,6 +224,12 @@ def test_the_same_random_state_gives_the_same_bits_and_leaves_torch_alone():
     assert not np.array_equal(first, quick(random_state=1).fit(X, y).predict_proba(X))
 
 
+def test_random_state_seeds_a_teacher_that_has_no_seed_of_its_own():
+    X, y = make_classification(60, 5, random_state=0)
+    one, other = (quick(RandomForestClassifier(5), steps=5).fit(X, y) for _ in range(2))
+    np.testing.assert_array_equal(one.predict_proba(X), other.predict_proba(X))
+
+
 def test_in_a_pipeline_and_a_grid_search_and_pickled():
     X, y = make_classification(120, 5, random_state=0)
     search = GridSearchCV(
@@ -258,6 +303,13 @@ def test_imbalanced_classes_are_all_answered():
         ({"folds": 1}, "folds"),
         ({"transfer_rows": 0}, "transfer_rows"),
         ({"steps": 0}, "steps"),
+        ({"alpha": 0}, "'alpha' parameter of DistilledClassifier"),
+        ({"alpha": 1.5, "student": "tree"}, "'alpha' parameter of DistilledClassifier"),
+        ({"temperature": "warm"}, "'temperature' parameter.*'auto'. Got 'warm'"),
+        ({"temperature": -1, "student": "tree"}, "'temperature' parameter"),
+        ({"learning_rate": -1}, "'learning_rate' parameter"),
+        ({"proof": "no"}, "'proof' parameter.*Got 'no'"),
+        ({"teacher": VotingClassifier([("forest", RandomForestClassifier())])}, "voting='soft'"),
         ({"teacher": LinearSVC()}, "CalibratedClassifierCV"),
     ],
 )
@@ -267,8 +319,74 @@ def test_wrong_parameters_are_named(settings, message):
         quick(**settings).fit(X, y)
 
 
+def test_labels_and_rows_that_do_not_fit_are_named():
+    X, y = make_classification(40, 5, random_state=0)
+    texts = np.array(["no", "yes"], dtype=object)[y]
+    texts[3] = None
+    for labels in (texts, list(texts), pd.Series(texts, dtype="string"), polars.Series(texts)):
+        with pytest.raises(AttarError, match=r"row 3 .*is missing; 1 of 40"):
+            quick().fit(X, labels)
+    frame = pd.DataFrame(X)
+    with pytest.raises(AttarError, match=r"one row or more\. Got none"):
+        quick().fit(frame.iloc[:0], y[:0])
+    frame.columns = ["a", "b", "a", "c", "d"]
+    with pytest.raises(AttarError, match="more than one column of the name 'a'"):
+        quick().fit(frame, y)
+    with pytest.raises(AttarError, match="no class has two rows"):
+        quick().fit(X[:2], [0, 1])
+    with pytest.raises(AttarError, match=r"sample_weight must be 0 or more. Got -1.0 in row 0"):
+        quick().fit(X, y, np.full(40, -1.0))
+    with pytest.raises(AttarError, match="MultiOutputClassifier"):
+        quick(HistGradientBoostingClassifier()).fit(X, np.stack([y, 1 - y], axis=1))
+
+
+def test_a_teacher_of_other_labels_is_refused():
+    X, y = make_classification(60, 8, n_informative=4, n_classes=3, random_state=0)
+    names = np.array(["a", "b", "c"])[y]
+    for known in (np.array(["x", "y", "z"])[y], y, y + 1):
+        teacher = RandomForestClassifier(5, random_state=0).fit(X, known)
+        with pytest.raises(AttarError, match=r"labels of y, 'a', 'b', 'c'\. It knows"):
+            quick(teacher).fit(X, names)
+    teacher = RandomForestClassifier(5, random_state=0).fit(X, y)
+    with pytest.raises(AttarError, match=r"labels of y, 0, 1\. It knows 0, 1, 2"):
+        quick(teacher).fit(X[y < 2], y[y < 2])
+
+
+@pytest.mark.parametrize("transfer", ["munge", "mix_neighbours", "resample"])
+@pytest.mark.parametrize("library", [pd, polars])
+def test_whole_numbers_with_gaps(library, transfer):
+    values = [None if row % 7 == 0 else row % 50 for row in range(80)]
+    y = np.arange(80) % 2
+    own = (
+        pd.array(values, dtype="Int8")
+        if library is pd
+        else polars.Series(values, dtype=polars.Int8)
+    )
+    frame = library.DataFrame({"whole": own, "other": y + np.linspace(0, 0.1, 80)})
+    model = quick(HistGradientBoostingClassifier(max_iter=5), transfer=transfer).fit(frame, y)
+    assert model.columns_[0] == {"name": "whole", "kind": "number", "fill": 19.0, "mark": True}
+    assert model.score(frame, y) == 1
+
+
+def test_numbers_that_pandas_holds_for_categories_are_names(tmp_path):
+    random = np.random.default_rng(0)
+    place = random.integers(0, 4, 200)
+    y = (place % 2).astype(int)
+    frame = pd.DataFrame({"place": pd.Categorical(place), "noise": random.normal(size=200)})
+    model = quick(RandomForestClassifier(10, random_state=0), steps=200).fit(frame, y)
+    assert model.columns_[0]["categories"] == ["0", "1", "2", "3"]
+    assert model.score(frame, y) == 1
+    model.to_onnx(tmp_path / "student.onnx")
+    student = runtime.load(tmp_path / "student.onnx")
+    said = student.predict({"place": place[:9], "noise": frame["noise"].to_numpy()[:9]})
+    np.testing.assert_array_equal(said, [str(label) for label in y[:9]])
+
+
 def test_weights_for_a_teacher_that_takes_none_are_refused():
     X, y = make_classification(40, 5, random_state=0)
+    vote = VotingClassifier([("one", Remembers())], voting="soft")
+    with pytest.raises(AttarError, match="'one' in VotingClassifier, a Remembers, takes none"):
+        quick(vote).fit(X, y, sample_weight=np.ones(40))
     with pytest.raises(AttarError, match="Remembers takes none"):
         quick(Remembers()).fit(X, y, sample_weight=np.ones(40))
 

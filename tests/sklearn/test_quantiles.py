@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from catboost import CatBoostRegressor
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.ensemble import (
     ExtraTreesRegressor,
@@ -13,6 +14,7 @@ from sklearn.ensemble import (
 from sklearn.linear_model import QuantileRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from xgboost import XGBRegressor
 
 from attar import AttarError
 from attar.export import runtime
@@ -56,11 +58,27 @@ class Asked(RegressorMixin, BaseEstimator):
         (QuantileRegressor(), "quantile"),
         (make_pipeline(StandardScaler(), QuantileRegressor()), "quantileregressor__quantile"),
         (Asked(), None),
+        (XGBRegressor(objective="reg:quantileerror", quantile_alpha=0.5), "quantile_alpha"),
+        (CatBoostRegressor(loss_function="Quantile:alpha=0.5"), "loss_function"),
     ],
-    ids=["histogram", "boosted", "linear", "pipeline", "asked"],
+    ids=["histogram", "boosted", "linear", "pipeline", "asked", "xgboost", "catboost"],
 )
 def test_where_the_level_stands(estimator, name):
     assert level_parameter(estimator) == name
+
+
+@pytest.mark.parametrize(
+    "estimator",
+    [
+        XGBRegressor(objective="reg:quantileerror", quantile_alpha=0.5, n_estimators=20),
+        CatBoostRegressor(loss_function="Quantile", iterations=50, verbose=False),
+    ],
+    ids=["xgboost", "catboost"],
+)
+def test_boosted_trees_of_other_libraries_say_their_quantiles(estimator):
+    said = ManyQuantiles(estimator, [0.1, 0.9]).fit(X, Y).predict(X)
+    covered = ((said[:, 0] <= Y) & (said[:, 1] >= Y)).mean()
+    assert 0.6 < covered < 1
 
 
 @pytest.mark.parametrize(
@@ -115,6 +133,9 @@ def test_the_verdict_is_one_in_pinball_losses():
     ("quantiles", "y", "message"),
     [
         ([0.5, 1.0], Y, "quantiles"),
+        ([], Y, r"different levels between 0 and 1.*Got \[\]"),
+        (0.5, Y, "different levels between 0 and 1.*Got 0.5"),
+        ([0.5, 0.5], Y, r"different levels. Got \[0.5, 0.5\]"),
         ([0.5], np.stack([Y, Y], axis=1), "one target"),
     ],
 )

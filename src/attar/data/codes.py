@@ -11,6 +11,9 @@ from numpy.typing import NDArray
 
 from attar.checks import AttarError, check_number, need
 
+#: What stands for a missing value, beside NaN.
+_MISSING = ("NoneType", "NAType", "NaTType")
+
 
 @dataclass(frozen=True)
 class Codes:
@@ -22,6 +25,7 @@ class Codes:
         is_number: ``[D]`` bool; False for a column of categories.
         columns: By name, the column as it came.
         categories: By name, the values that the codes of a column stand for.
+        whole: By name, the least and the largest value of a column of whole numbers.
     """
 
     table: Any
@@ -29,6 +33,7 @@ class Codes:
     is_number: NDArray[np.bool_]
     columns: dict[Any, NDArray[Any]]
     categories: dict[Any, NDArray[Any]]
+    whole: dict[Any, tuple[int, int]]
 
     def decode(self, values: NDArray[np.float64]) -> Any:
         """New rows as the same kind of table, each column of the type that it had."""
@@ -37,13 +42,14 @@ class Codes:
             new = values[:, place]
             if name in self.categories:
                 made[name] = self.categories[name][new.astype(np.int64)]
-            elif old.dtype.kind in "iu":
-                limits = np.iinfo(old.dtype)
-                made[name] = new.round().clip(limits.min, limits.max).astype(old.dtype)
-            elif old.dtype.kind == "f":
+                continue
+            if name in self.whole:
+                new = new.round().clip(*self.whole[name])
+            if old.dtype.kind in "iu" or (old.dtype.kind == "f" and name not in self.whole):
                 made[name] = new.astype(old.dtype)
             else:  # numbers with None among them
-                made[name] = np.array([None if np.isnan(x) else x for x in new], dtype=object)
+                number = int if name in self.whole else float
+                made[name] = np.array([None if np.isnan(x) else number(x) for x in new], object)
         return like(self.table, made)
 
 
@@ -59,10 +65,14 @@ def encode(owner: str, table: Any, count: int, categorical: Sequence[str | int])
         raise AttarError(f"{owner}: the table must have two rows or more, and a column. Got none.")
     values = np.empty((length, len(columns)))
     is_number = np.ones(len(columns), dtype=bool)
-    categories = {}
+    categories, whole = {}, {}
     for place, (name, column) in enumerate(columns.items()):
-        gaps = _gaps(column)
-        if name not in categorical and _all_numbers(column[~gaps]):
+        gaps = gaps_of(column)
+        numbers = name not in categorical and not _is_category(table, name)
+        if numbers and _all_numbers(column[~gaps]):
+            limits = _whole(table, name, column[~gaps])
+            if limits is not None:
+                whole[name] = limits
             values[gaps, place] = np.nan
             values[~gaps, place] = column[~gaps].astype(np.float64)
             if np.isinf(values[:, place]).any():
@@ -71,7 +81,7 @@ def encode(owner: str, table: Any, count: int, categorical: Sequence[str | int])
         is_number[place] = False
         different, codes = _categories(column, gaps)
         categories[name], values[:, place] = different, codes
-    return Codes(table, values, is_number, columns, categories)
+    return Codes(table, values, is_number, columns, categories, whole)
 
 
 def columns_of(owner: str, table: Any) -> dict[Any, NDArray[Any]]:
@@ -111,15 +121,36 @@ def like(table: Any, columns: Mapping[Any, NDArray[Any]]) -> Any:
     return type(table)(lists, schema=dict(table.schema))
 
 
-def _gaps(column: NDArray[Any]) -> NDArray[np.bool_]:
+def gaps_of(column: NDArray[Any]) -> NDArray[np.bool_]:
+    """``[N]`` which values of a column are missing: NaN, None, and what pandas has for it."""
     if column.dtype.kind == "f":
         missing: NDArray[np.bool_] = np.isnan(column)
         return missing
     if column.dtype.kind != "O":
         return np.zeros(len(column), dtype=bool)
-    return np.array(
-        [value is None or value != value or type(value).__name__ == "NAType" for value in column]
-    )
+    return np.array([type(one).__name__ in _MISSING or one != one for one in column])
+
+
+def _is_category(table: Any, name: Any) -> bool:
+    """Whether pandas was told that the numbers of a column are names."""
+    return hasattr(table, "iloc") and type(table[name].dtype).__name__ == "CategoricalDtype"
+
+
+def _whole(table: Any, name: Any, values: NDArray[Any]) -> tuple[int, int] | None:
+    """The limits of a column of whole numbers; None for others.
+
+    Where there are gaps, numpy has whole numbers as floats or objects: the table knows better.
+    """
+    dtype = values.dtype
+    if not isinstance(table, np.ndarray | Mapping):
+        told = str(table[name].dtype).lower()  # "int64", of pandas "Int64", of polars "Int64"
+        dtype = np.dtype(told) if told.startswith(("int", "uint")) else dtype
+    if dtype.kind in "iu":
+        limits = np.iinfo(dtype)
+        return int(limits.min), int(limits.max)
+    if dtype.kind == "O" and all(isinstance(one, int | np.integer) for one in values):
+        return np.iinfo(np.int64).min, np.iinfo(np.int64).max
+    return None
 
 
 def _all_numbers(values: NDArray[Any]) -> bool:
@@ -149,7 +180,7 @@ def keys(columns: Mapping[Any, NDArray[Any]]) -> Iterator[tuple[Any, ...]]:
     """Each row as something that can be compared; a gap equals a gap."""
     lists = []
     for column in columns.values():
-        gaps = _gaps(column)
+        gaps = gaps_of(column)
         lists.append([None if gap else x for x, gap in zip(column.tolist(), gaps, strict=True)])
     yield from zip(*lists, strict=True)
 

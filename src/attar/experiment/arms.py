@@ -194,21 +194,27 @@ def _factors(trials: int) -> list[float]:
 
 
 def as_choices(
-    name: str, value: Any, *, auto: Sequence[float], low: float, high: float
+    name: str,
+    value: Any,
+    *,
+    auto: Sequence[float],
+    low: float,
+    high: float,
+    owner: str = "distill",
 ) -> list[float]:
     """A number, a list of numbers, or "auto", as the list of values to choose from."""
     if isinstance(value, str):
         if value != "auto":
             raise AttarError(
-                f"The '{name}' parameter of distill must be a number, a list of numbers, or "
+                f"The '{name}' parameter of {owner} must be a number, a list of numbers, or "
                 f"'auto'. Got {value!r} instead."
             )
         return list(auto)
     values = list(value) if isinstance(value, list | tuple) else [value]
     if not values:
-        raise AttarError(f"The '{name}' parameter of distill is an empty list; give a value.")
+        raise AttarError(f"The '{name}' parameter of {owner} is an empty list; give a value.")
     for one in values:
-        check_number("distill", name, one, low=low, high=high, low_open=True)
+        check_number(owner, name, one, low=low, high=high, low_open=True)
     return [float(one) for one in values]
 
 

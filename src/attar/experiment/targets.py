@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from attar.checks import AttarError, need
+from attar.checks import AttarError
 from attar.engine.processes import Processes
 from attar.experiment.crossfit import Fit, check_factory, cross_fit_networks
 from attar.experiment.inputs import Splits
@@ -24,6 +24,7 @@ from attar.teachers import (
     cross_fit,
     weigh,
 )
+from attar.teachers.estimator import fresh
 from attar.types import VIEW, Data
 
 
@@ -62,8 +63,7 @@ def teacher_of(
         check_factory("distill", teacher)
         return cross_fit_networks(teacher, fit, train, folds=folds, groups=groups, keep=keep)
     if hasattr(teacher, "predict_proba") and folds is not None:
-        base = need("sklearn.base", extra="train", purpose="Labelling out of fold")
-        asked = base.clone(teacher) if refit else teacher
+        asked = fresh(teacher) if refit else teacher
         return cross_fit(asked, train, folds=folds, groups=groups)
     return as_teacher(teacher, classes=train.classes)
 

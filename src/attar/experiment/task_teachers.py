@@ -18,7 +18,7 @@ from attar.experiment.inputs import Splits
 from attar.export.runtime import load
 from attar.teachers import GivenTeacher
 from attar.teachers.columns import label_probabilities, log_odds, values_of
-from attar.teachers.estimator import flat_rows, is_fitted
+from attar.teachers.estimator import flat_rows, fresh, is_fitted
 from attar.teachers.fitted import fitted_state
 from attar.teachers.protocol import to_numpy
 from attar.types import Data
@@ -204,7 +204,6 @@ def _cross_fitted(
     estimator: Any, splits: Splits, task: str, folds: int | None, *, refit: bool, seed: int
 ) -> _Member:
     """Labelled rows by clones that did not see them, all others by one that saw them all."""
-    base = need("sklearn.base", extra="train", purpose="labelling out of fold")
     select = need("sklearn.model_selection", extra="train", purpose="labelling out of fold")
     train, labels = splits.train, splits.train.labels
     assert labels is not None
@@ -216,14 +215,14 @@ def _cross_fitted(
         )
     inputs, taught = _rows(train), taught_columns(labels.double().numpy(), task)
     fitted = is_fitted(estimator) and not (refit and folds is not None)
-    full = estimator if fitted else base.clone(estimator).fit(inputs[known], taught[known])
+    full = estimator if fitted else fresh(estimator).fit(inputs[known], taught[known])
     answers = {
         name: _said(full, _rows(getattr(splits, name)), task)
         for name in ("train", "validation", "test")
     }
     if folds is not None:
         for seen, held in select.KFold(folds, shuffle=True, random_state=seed).split(known):
-            clone = base.clone(estimator).fit(inputs[known[seen]], taught[known[seen]])
+            clone = fresh(estimator).fit(inputs[known[seen]], taught[known[seen]])
             answers["train"][known[held]] = _said(clone, inputs[known[held]], task)
     steps = getattr(estimator, "steps", None)
     name = type(steps[-1][1] if steps else estimator).__name__

@@ -15,14 +15,16 @@ from torch import nn
 
 from attar.checks import AttarError
 from attar.data import ArrayData
+from attar.data.codes import gaps_of
 from attar.experiment import distill
 from attar.experiment.arms import automatic
 from attar.experiment.growing import at_most_one, grow
 from attar.experiment.tasks import terms_of
 from attar.losses import Term, hard, kl, sigmoid_kl, soft
 from attar.sklearn.distilled import Distilled
+from attar.sklearn.estimators import last_of, name_of, tags_of
 from attar.sklearn.kinds import Kind, Multiclass, Multilabel
-from attar.sklearn.rows import length, middle, tags_of
+from attar.sklearn.rows import length, middle
 from attar.students import FAMILIES, TABLES, TREES, Family, TreeEnsemble
 
 if TYPE_CHECKING:
@@ -154,7 +156,9 @@ class DistilledClassifier(ClassifierMixin, Distilled):  # type: ignore[misc]  # 
 
     def _read_labels(self, y: Any) -> tuple[Kind, NDArray[Any]]:
         """What the labels are, and the labels as it has them; sets ``classes_``."""
+        _refuse_gaps(y)
         if type_of_target(y) == "multilabel-indicator":
+            self._refuse_single()
             if self.student in TREES:
                 raise AttarError(
                     f"DistilledClassifier: student={self.student!r} learns one label a row, and y "
@@ -169,6 +173,18 @@ class DistilledClassifier(ClassifierMixin, Distilled):  # type: ignore[misc]  # 
         if len(self.classes_) < 2:
             raise AttarError("DistilledClassifier: y must have two classes or more. Got one class.")
         return Multiclass(self.classes_), codes
+
+    def _refuse_single(self) -> None:
+        """scikit-learn's own classifiers say whether they learn several labels a row."""
+        teacher = self._make_teacher(0)
+        told = tags_of(teacher)
+        own = None if told is None else told.classifier_tags
+        known = type(last_of(teacher)).__module__.startswith("sklearn.")
+        if known and own is not None and not (own.multi_label or told.target_tags.multi_output):
+            raise AttarError(
+                f"DistilledClassifier: y has several labels a row, and {name_of(teacher)} learns "
+                "one. Wrap it in sklearn.multioutput.MultiOutputClassifier."
+            )
 
     def predict_proba(self, X: Any) -> NDArray[np.float64]:
         """``[N, C]`` the student's probabilities, in the order of ``classes_``.
@@ -193,7 +209,8 @@ class DistilledClassifier(ClassifierMixin, Distilled):  # type: ignore[misc]  # 
         teacher = self._make_teacher(0) if self.teacher is None else self.teacher
         told = tags_of(teacher)
         own = None if told is None else told.classifier_tags
-        tags.classifier_tags.multi_label = own is not None and own.multi_label
+        several = own is not None and own.multi_label
+        tags.classifier_tags.multi_label = several and self.student not in TREES
         return tags
 
     def _default_teacher(self, seed: int) -> Any:
@@ -243,3 +260,17 @@ class DistilledClassifier(ClassifierMixin, Distilled):  # type: ignore[misc]  # 
             return terms_of("multilabel", sigmoid_kl, alpha=self.alpha_, temperature=t)
         terms = [soft(kl, self.alpha_, temperature=self.temperature_)]
         return [*terms, hard(1 - self.alpha_)] if self.alpha_ < 1 else terms
+
+
+def _refuse_gaps(y: Any) -> None:
+    """A label that is missing among texts; among numbers scikit-learn looks for it."""
+    labels = np.asarray(y)
+    if labels.dtype != object or labels.ndim == 0:
+        return
+    gaps = np.flatnonzero(gaps_of(labels.reshape(-1)))
+    if len(gaps):
+        raise AttarError(
+            f"DistilledClassifier: every row must have a label. That of row {gaps[0]} (counted "
+            f"from 0) is missing; {len(gaps)} of {len(labels)} are. Leave these rows out, or "
+            "distil with attar.distill, where rows may be unlabelled."
+        )

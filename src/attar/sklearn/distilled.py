@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -10,12 +11,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sklearn.base import BaseEstimator, clone
+from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import (
     _check_sample_weight,
     check_is_fitted,
-    has_fit_parameter,
     validate_data,
 )
 from torch import Tensor, nn
@@ -24,15 +24,17 @@ from attar.checks import AttarError, check_number
 from attar.columns import describe_columns, encode_columns
 from attar.data import ArrayData, Batches, join, mix_neighbours, munge, resample, without_copies
 from attar.engine import Distiller, TrainConfig, train
+from attar.experiment.arms import as_choices
 from attar.experiment.inputs import plan_student
 from attar.export import Export, to_onnx
 from attar.export.tables import Takes
 from attar.losses import Objective, Term
 from attar.sklearn.coded import Coded, wants_codes
+from attar.sklearn.estimators import can, last_of, name_of, tags_of, with_weights
 from attar.sklearn.kinds import Kind
-from attar.sklearn.rows import is_frame, length, name_of, named, tags_of, take
+from attar.sklearn.rows import is_frame, length, named, take
 from attar.students import FAMILIES, Family, table_mlp
-from attar.teachers.estimator import is_fitted
+from attar.teachers.estimator import fresh, is_fitted, seeded
 
 if TYPE_CHECKING:
     from attar.experiment import Experiment
@@ -117,9 +119,10 @@ class Distilled(BaseEstimator):  # type: ignore[misc]  # no stubs
         """``[N, outputs]`` float64, what the student says, before any softmax or sigmoid."""
         check_is_fitted(self, "student_")
         rows = torch.from_numpy(self._encoded(self._checked_rows(X, reset=False)))
+        # In float32 an answer would depend, in its seventh digit, on the rows that are asked with.
+        exact = copy.deepcopy(self.student_).double()
         with torch.no_grad():
-            parts = torch.split(rows, 65_536)
-            return torch.cat([self.student_(part).double() for part in parts])
+            return torch.cat([exact(part.double()) for part in torch.split(rows, 65_536)])
 
     def to_onnx(self, path: str | Path, *, takes: Takes = "encoded") -> Export:
         """Write the student as an ONNX file, with proof that it says the same.
@@ -157,6 +160,12 @@ class Distilled(BaseEstimator):  # type: ignore[misc]  # no stubs
     def _checked_rows(self, X: Any, *, reset: bool) -> Any:
         """The rows with scikit-learn's checks made; a frame stays one, for the teacher's sake."""
         if is_frame(X):
+            owner, names = type(self).__name__, [str(name) for name in X.columns]
+            twice = sorted({name for name in names if names.count(name) > 1})
+            if twice:
+                raise AttarError(f"{owner}: X has more than one column of the name {twice[0]!r}.")
+            if length(X) == 0:
+                raise AttarError(f"{owner}: X must have one row or more. Got none.")
             validate_data(self, X, reset=reset, skip_check_array=True)
             return X
         takes = self.__sklearn_tags__().input_tags
@@ -190,12 +199,16 @@ class Distilled(BaseEstimator):  # type: ignore[misc]  # no stubs
         return self.teacher if self.teacher is not None and is_fitted(self.teacher) else None
 
     def _make_teacher(self, seed: int) -> Any:
-        return self._default_teacher(seed) if self.teacher is None else clone(self.teacher)
+        return (
+            self._default_teacher(seed)
+            if self.teacher is None
+            else seeded(fresh(self.teacher), seed)
+        )
 
     def _fit_teacher(self, X: Any, labels: NDArray[Any], weights: Weights, seed: int) -> Any:
         """A fresh teacher that learned these rows, the labels as they were given."""
-        given = {"sample_weight": weights} if weights is not None else {}
         teacher, taught = self._make_teacher(seed), self._kind.taught(labels)
+        given = with_weights(type(self).__name__, teacher, weights)
         if self._kind.task == "multiclass" and wants_codes(teacher, taught):
             teacher = Coded(teacher)
         return teacher.fit(X, taught, **given)
@@ -312,7 +325,16 @@ class Distilled(BaseEstimator):  # type: ignore[misc]  # no stubs
     # ---- the door ----
 
     def _checked_weights(self, sample_weight: Any, X: Any) -> Weights:
-        weights: Weights = None if sample_weight is None else _check_sample_weight(sample_weight, X)
+        if sample_weight is None:
+            return None
+        weights: Weights = _check_sample_weight(sample_weight, X)
+        assert weights is not None
+        below = np.flatnonzero(weights < 0)
+        if len(below):
+            raise AttarError(
+                f"{type(self).__name__}: sample_weight must be 0 or more. Got {weights[below[0]]} "
+                f"in row {below[0]} (counted from 0)."
+            )
         return weights
 
     def _check_parameters(self, weights: Weights) -> None:
@@ -332,13 +354,21 @@ class Distilled(BaseEstimator):  # type: ignore[misc]  # no stubs
         check_number(owner, "transfer_rows", self.transfer_rows, low=0, low_open=True)
         for name in ("parameters", "steps", "batch_size", "seeds"):
             check_number(owner, name, getattr(self, name), low=1, whole=True)
+        check_number(owner, "learning_rate", self.learning_rate, low=0, low_open=True)
+        for name, high in (("temperature", 1e3), ("alpha", 1.0)):
+            if hasattr(self, name):
+                as_choices(name, getattr(self, name), auto=[1.0], low=0, high=high, owner=owner)
+        if not isinstance(self.proof, bool | np.bool_):
+            raise AttarError(
+                f"The 'proof' parameter of {owner} must be True or False. Got {self.proof!r} "
+                "instead."
+            )
         teacher = self._make_teacher(0)
-        if not hasattr(teacher, self._teachers_method):
+        if not can(teacher, self._teachers_method):
+            hard = getattr(last_of(teacher), "voting", None) == "hard"
+            advice = "make it with voting='soft'" if hard else self._teachers_advice
             raise AttarError(
                 f"{owner}: the teacher must have {self._teachers_method}, which {name_of(teacher)} "
-                f"has not; {self._teachers_advice}."
+                f"has not; {advice}."
             )
-        if weights is not None and not has_fit_parameter(teacher, "sample_weight"):
-            raise AttarError(
-                f"{owner}: sample_weight was given, and the fit of {name_of(teacher)} takes none."
-            )
+        with_weights(owner, teacher, weights)  # refuses what takes none

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from attar.checks import AttarError
 from attar.experiment.task_teachers import taught_columns
 from attar.sklearn import rows
+from attar.sklearn.estimators import name_of
 from attar.teachers import GivenTeacher
 from attar.teachers.columns import label_probabilities, log_odds, values_of
 from attar.types import Teacher
@@ -83,8 +85,16 @@ class Multiclass:
     def ask(self, teacher: Any, X: Any) -> Array:
         """Probabilities in the order of the classes; 0 for what the teacher never saw."""
         said = np.asarray(teacher.predict_proba(X), dtype=np.float64)
-        answers = np.zeros((len(said), len(self.classes)))
-        answers[:, np.searchsorted(self.classes, teacher.classes_)] = said
+        known = list(np.asarray(getattr(teacher, "classes_", self.classes)).tolist())
+        places = {label: place for place, label in enumerate(self.classes.tolist())}
+        if said.ndim != 2 or said.shape[1] != len(known) or not places.keys() >= set(known):
+            raise AttarError(
+                f"the teacher {name_of(teacher)} must answer for the labels of y, "
+                f"{_listed(places)}. It knows {_listed(known)} and gave an answer of shape "
+                f"{said.shape}. Fit it on these labels, or give it unfitted."
+            )
+        answers = np.zeros((len(said), len(places)))
+        answers[:, [places[label] for label in known]] = said
         return answers
 
     def unseen(self, labels: Array, seen: Array) -> tuple[Array, Array]:
@@ -93,7 +103,13 @@ class Multiclass:
 
     def folds(self, labels: Array, count: int, seed: int) -> Iterator[tuple[Array, Array]]:
         """Stratified; no more folds than the largest class has rows."""
-        return rows.folds(labels, max(2, min(count, int(np.bincount(labels).max()))), seed)
+        most = int(np.bincount(labels).max())
+        if most < 2:
+            raise AttarError(
+                "no class has two rows, so that nobody can label one without having seen it. Give "
+                "more rows, or folds=None, which takes the teacher's word for rows that it knows."
+            )
+        return rows.folds(labels, min(count, most), seed)
 
     def cut(self, labels: Array, share: float, seed: int) -> tuple[Array, Array]:
         """Stratified."""
@@ -199,3 +215,9 @@ class Multilabel(Columns):
     def ask(self, teacher: Any, X: Any) -> Array:
         """``[N, L]`` log-odds."""
         return log_odds(label_probabilities(teacher, X))
+
+
+def _listed(labels: Iterable[Any]) -> str:
+    """The first few."""
+    shown = [repr(label) for label in labels]
+    return ", ".join(shown[:8]) + (", ..." if len(shown) > 8 else "")

@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.base import BaseEstimator, RegressorMixin, clone
-from sklearn.utils.validation import has_fit_parameter
+from sklearn.base import BaseEstimator, RegressorMixin
 
 from attar.checks import AttarError
+from attar.sklearn.estimators import with_weights
+from attar.teachers.estimator import fresh
 
 
 class ManyQuantiles(RegressorMixin, BaseEstimator):  # type: ignore[misc]  # no stubs
@@ -21,7 +22,8 @@ class ManyQuantiles(RegressorMixin, BaseEstimator):  # type: ignore[misc]  # no 
         estimator: One whose ``predict`` takes ``quantiles=`` (a quantile forest): it is fitted
             once. Or one that is fitted for a single level, in a parameter ``quantile`` (boosted
             trees of scikit-learn with ``loss="quantile"``), or ``alpha`` beside a loss or
-            objective ``"quantile"``: a clone is fitted for each level.
+            objective ``"quantile"``, or XGBoost with ``"reg:quantileerror"``, or CatBoost with
+            ``loss_function="Quantile"``: a clone is fitted for each level.
         levels: Numbers between 0 and 1.
 
     Attributes:
@@ -46,18 +48,16 @@ class ManyQuantiles(RegressorMixin, BaseEstimator):  # type: ignore[misc]  # no 
         Raises:
             AttarError: If the estimator can say no quantile, or takes no sample weights.
         """
-        given = {} if sample_weight is None else {"sample_weight": sample_weight}
-        if given and not has_fit_parameter(self.estimator, "sample_weight"):
-            raise AttarError(
-                f"the fit of {type(self.estimator).__name__} takes no sample_weight, which was "
-                "given."
-            )
+        given = with_weights("fit", self.estimator, sample_weight)
         name = level_parameter(self.estimator)
         if name is None:
-            self.estimators_ = [clone(self.estimator).fit(X, y, **given)]
+            self.estimators_ = [fresh(self.estimator).fit(X, y, **given)]
             return self
+        catboost = name.rpartition("__")[2] == "loss_function"
         self.estimators_ = [
-            clone(self.estimator).set_params(**{name: level}).fit(X, y, **given)
+            fresh(self.estimator)
+            .set_params(**{name: f"Quantile:alpha={level}" if catboost else level})
+            .fit(X, y, **given)
             for level in self.levels
         ]
         return self
@@ -86,6 +86,10 @@ def level_parameter(estimator: Any) -> str | None:
     for name in parameters:
         last = name.rpartition("__")[2]
         siblings = [parameters.get(name[: -len(last)] + other) for other in ("loss", "objective")]
+        if last == "quantile_alpha" and "reg:quantileerror" in siblings:  # XGBoost
+            return str(name)
+        if last == "loss_function" and str(parameters[name]).startswith("Quantile"):  # CatBoost
+            return str(name)
         if (last == "alpha" or (last == "quantile" and any(siblings))) and "quantile" in siblings:
             return str(name)
         if last == "quantile" and not any(siblings):
@@ -95,6 +99,8 @@ def level_parameter(estimator: Any) -> str | None:
         return None
     raise AttarError(
         f"DistilledRegressor: with quantiles= the teacher must be one that can say quantiles: its "
-        f"predict takes quantiles=, or it is made with loss='quantile'. {type(estimator).__name__} "
-        "is neither; take HistGradientBoostingRegressor(loss='quantile', quantile=0.5)."
+        f"predict takes quantiles=, or it is made with loss='quantile' (XGBoost: "
+        f"objective='reg:quantileerror', CatBoost: loss_function='Quantile'). "
+        f"{type(estimator).__name__} is neither; take "
+        "HistGradientBoostingRegressor(loss='quantile', quantile=0.5)."
     )

@@ -20,9 +20,10 @@ from attar.experiment import distill
 from attar.experiment.tasks import Scale, terms_of
 from attar.losses import Term, bounded_squared_error, pinball, squared_error
 from attar.sklearn.distilled import Distilled
+from attar.sklearn.estimators import tags_of
 from attar.sklearn.kinds import Kind, Quantiles, Values
 from attar.sklearn.quantiles import ManyQuantiles, level_parameter
-from attar.sklearn.rows import length, middle, tags_of
+from attar.sklearn.rows import length, middle
 from attar.students import Unscaled
 
 if TYPE_CHECKING:
@@ -174,9 +175,8 @@ class DistilledRegressor(RegressorMixin, Distilled):  # type: ignore[misc]  # no
                 f"The 'loss' parameter of DistilledRegressor must be one of {sorted(LOSSES)}. Got "
                 f"{self.loss!r} instead."
             )
-        for level in () if self.quantiles is None else self.quantiles:
-            owner = "DistilledRegressor"
-            check_number(owner, "quantiles", level, low=0, high=1, low_open=True, high_open=True)
+        if self.quantiles is not None:
+            _check_levels(self.quantiles)
         if self.quantiles is not None:
             level_parameter(self._make_teacher(0).estimator)  # raises where it can say none
         self._single = given.ndim == 1
@@ -278,3 +278,19 @@ class DistilledRegressor(RegressorMixin, Distilled):  # type: ignore[misc]  # no
 
     def _shipped(self, student: nn.Module) -> nn.Module:
         return Unscaled(student, self._scale.middle, self._scale.spread)
+
+
+def _check_levels(levels: Any) -> None:
+    owner = "DistilledRegressor"
+    if isinstance(levels, str) or not hasattr(levels, "__len__") or not len(levels):
+        raise AttarError(
+            f"The 'quantiles' parameter of {owner} must be a list of different levels between 0 "
+            f"and 1, such as [0.1, 0.5, 0.9]. Got {levels!r} instead."
+        )
+    for level in levels:
+        check_number(owner, "quantiles", level, low=0, high=1, low_open=True, high_open=True)
+    if len({float(level) for level in levels}) < len(levels):
+        raise AttarError(
+            f"The 'quantiles' parameter of {owner} must hold different levels. Got "
+            f"{[*levels]} instead."
+        )

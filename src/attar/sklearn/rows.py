@@ -14,19 +14,8 @@ from sklearn.model_selection import (
     StratifiedKFold,
     StratifiedShuffleSplit,
 )
-from sklearn.utils import get_tags
 
-from attar.sklearn.coded import Coded
-
-
-def name_of(estimator: Any) -> str:
-    """What to call an estimator in a message."""
-    return type(estimator.estimator if isinstance(estimator, Coded) else estimator).__name__
-
-
-def tags_of(estimator: Any) -> Any:
-    """What scikit-learn calls tags; None of one that is of another library and has none."""
-    return get_tags(estimator) if hasattr(estimator, "__sklearn_tags__") else None
+from attar.data.codes import gaps_of
 
 
 def is_frame(X: Any) -> bool:
@@ -35,10 +24,19 @@ def is_frame(X: Any) -> bool:
 
 
 def named(X: Any) -> dict[str, Any]:
-    """The columns of a table by name."""
+    """The columns of a table by name; what pandas was told to be a category is a text."""
     if is_frame(X):
-        return {str(name): X[name].to_numpy() for name in X.columns}
+        return {str(name): _column(X[name]) for name in X.columns}
     return {str(place): X[:, place] for place in range(X.shape[1])}
+
+
+def _column(values: Any) -> NDArray[Any]:
+    found: NDArray[Any] = values.to_numpy()
+    if type(values.dtype).__name__ != "CategoricalDtype":
+        return found
+    texts = np.empty(len(found), dtype=object)
+    texts[:] = [None if gap else str(x) for x, gap in zip(found, gaps_of(found), strict=True)]
+    return texts
 
 
 def length(X: Any) -> int:

@@ -7,7 +7,14 @@ from typing import Any
 from numpy.typing import NDArray
 
 from attar.checks import need
-from attar.teachers.estimator import EstimatorTeacher, LabelsAre, flat_rows, is_fitted
+from attar.teachers.estimator import (
+    EstimatorTeacher,
+    LabelsAre,
+    flat_rows,
+    fresh,
+    is_fitted,
+    seeded,
+)
 from attar.teachers.folds import CrossFitted, cut
 from attar.types import Data
 
@@ -71,12 +78,4 @@ def cross_fit(
 
 def _fit(estimator: Any, inputs: NDArray[Any], labels: NDArray[Any], seed: int) -> Any:
     """A fitted clone, seeded where the estimator left its randomness open."""
-    from sklearn.base import clone
-
-    fresh = clone(estimator)
-    seeds = {
-        name: seed
-        for name, value in fresh.get_params().items()
-        if value is None and (name == "random_state" or name.endswith("__random_state"))
-    }
-    return fresh.set_params(**seeds).fit(inputs, labels)
+    return seeded(fresh(estimator), seed).fit(inputs, labels)

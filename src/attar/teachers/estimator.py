@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
@@ -181,6 +182,38 @@ def is_fitted(estimator: Any) -> bool:
     except (NotFittedError, TypeError):
         return False
     return True
+
+
+def fresh(estimator: Any) -> Any:
+    """An unfitted one with the same parameters, as scikit-learn's ``clone`` makes it.
+
+    Also of those that change their parameters when they are made, such as CatBoost with
+    ``cat_features``, which ``clone`` refuses.
+
+    >>> from sklearn.naive_bayes import GaussianNB
+    >>> fresh(GaussianNB(var_smoothing=1e-3))
+    GaussianNB(var_smoothing=0.001)
+    """
+    base = need("sklearn.base", extra="train", purpose="an estimator as a teacher")
+    try:
+        return base.clone(estimator)
+    except RuntimeError:
+        return type(estimator)(**copy.deepcopy(estimator.get_params(deep=False)))
+
+
+def seeded(estimator: Any, seed: int) -> Any:
+    """The same estimator, seeded wherever it leaves its randomness open.
+
+    >>> from sklearn.ensemble import RandomForestClassifier
+    >>> seeded(RandomForestClassifier(), 7)
+    RandomForestClassifier(random_state=7)
+    """
+    seeds = {
+        name: seed
+        for name, value in estimator.get_params().items()
+        if value is None and (name == "random_state" or name.endswith("__random_state"))
+    }
+    return estimator.set_params(**seeds)
 
 
 def _places(
