@@ -39,6 +39,13 @@ def test_a_writer_that_fails_leaves_the_old_file_and_no_other(tmp_path: Path) ->
     assert [p.name for p in tmp_path.iterdir()] == ["name"]
 
 
+def test_an_error_names_the_path_that_was_asked_for(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OSError, match=r"file/name'$") as raised:
+        write_whole("here", tmp_path / "file" / "name", b"new")
+    assert ".tmp" not in str(raised.value)
+
+
 def test_a_reader_sees_the_old_file_until_the_new_one_is_whole(tmp_path: Path) -> None:
     path = tmp_path / "name"
     write_whole("here", path, b"old")

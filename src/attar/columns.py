@@ -315,7 +315,8 @@ def _numbers(
     elif len(lacking):
         raise AttarError(
             f"columns: {name!r} has no number in row {lacking[0]} (counted from 0; {len(lacking)} "
-            f"of {len(values)} rows). Fill the gaps, with the median say, or leave the rows out."
+            f"of {len(values)} rows). Fill the gaps, leave the rows out, or train with "
+            f"lenient=True (attar distill --lenient), which takes gaps."
         )
     beyond = np.flatnonzero(np.abs(values) > _LARGEST)
     if len(beyond):

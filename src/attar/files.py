@@ -29,6 +29,16 @@ def write_whole(owner: str, path: Path, data: bytes | Callable[[BinaryIO], objec
     """
     if path.is_dir():
         raise AttarError(f"{owner}: path must name a file. Got the folder {path}.")
+    try:
+        _write_whole(path, data)
+    except OSError as error:
+        if error.errno is None or error.filename is None:
+            raise
+        # Of the path that was asked for, not of the one beside it.
+        raise OSError(error.errno, error.strerror, str(path)) from error
+
+
+def _write_whole(path: Path, data: bytes | Callable[[BinaryIO], object]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     # The name keeps two writers of one path apart, also on two machines. Not `tempfile`: its
     # files are readable by their owner alone, and the model would stay so.

@@ -104,6 +104,15 @@ def test_an_attar_error_is_its_message_on_one_line(broken):
     assert attar("predict", "a", "b") == (2, "", "attar: kl: two lines.\n")
 
 
+def test_an_error_of_the_disk_names_the_path(broken):
+    broken(PermissionError(13, "Permission denied", "/some/place"))
+    expected = (
+        "attar: /some/place: Permission denied. See whether the path is there, may be read or "
+        "written, and has room\n"
+    )
+    assert attar("predict", "a", "b") == (2, "", expected)
+
+
 def test_any_other_error_says_that_it_was_not_expected_and_how_to_learn_more(broken):
     broken(ZeroDivisionError("by\nnothing"))
     expected = (

@@ -195,6 +195,27 @@ def test_a_transfer_file_of_training_rows_is_all_that_the_student_is_distilled_o
     assert f"has seen {rows['transfer']} of them" in (tmp_path / "run" / "summary.md").read_text()
 
 
+def test_gaps_are_taken_where_that_is_said(files, tmp_path):
+    lines = (files / "iris.csv").read_text().splitlines()
+    lines[1] = "," + lines[1].split(",", 1)[1]
+    (tmp_path / "gaps.csv").write_text("\n".join(lines) + "\n")
+    words = ("--train", tmp_path / "gaps.csv", "--label", "species", "--teacher", "boosted-stack")
+    words = ("distill", *words, "--plain", *SMALL, "--out", tmp_path / "run")
+    code, _, err = attar(*words)
+    assert code == 2
+    assert "has no number in row 0" in err
+    assert "--lenient" in err
+    code, _, err = attar(*words, "--lenient")
+    assert code == 0, err
+    assert "sepal length (cm): number (a gap becomes 5.8)" in err
+    rows = "\n".join(
+        ["sepal width (cm),petal length (cm),petal width (cm),sepal length (cm)", "3,1,1,"]
+    )
+    (tmp_path / "new.csv").write_text(rows + "\n")
+    code, _out, err = attar("predict", tmp_path / "run", tmp_path / "new.csv")
+    assert code == 0, err
+
+
 def test_what_was_not_said_is_chosen(files, tmp_path):
     words = ("--train", files / "iris.csv", "--label", "species", "--alpha", "0.7", "--seeds", "1")
     words += ("--teacher", files / "linear.skops", "--parameters", "200", "--epochs", "10")

@@ -78,6 +78,19 @@ def test_another_file_is_encoded_as_the_training_file_was(tmp_path):
     assert unlabelled.classes == train.classes
 
 
+def test_a_lenient_table_takes_gaps_and_later_what_is_new(tmp_path):
+    path = tmp_path / "train.csv"
+    path.write_text("age,city,fee\n30,Rome,low\n,Oslo,low\n40,Rome,high\n")
+    with pytest.raises(AttarError, match=r"'age' has no number in row 1 .*lenient=True"):
+        table(path, label="fee")
+    train = table(path, label="fee", lenient=True)
+    # age, age is missing, Oslo, Rome
+    assert train.inputs.tolist() == [[30, 0, 0, 1], [35, 1, 1, 0], [40, 0, 0, 1]]
+    later = tmp_path / "later.csv"
+    later.write_text("age,city\n,Lima\n")
+    assert table(later, columns=train.columns).inputs.tolist() == [[35, 1, 0, 0]]
+
+
 def test_categories_that_look_like_numbers_stay_texts(tmp_path):
     train = table(written(tmp_path, "zip,y\n007,a\n12b,b\n"), label="y")
     data = table(written(tmp_path, "zip\n007\n", "l.csv"), columns=train.columns)

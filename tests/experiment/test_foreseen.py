@@ -79,6 +79,14 @@ def test_classes_in_another_order_are_told_before_anything_is_trained(tmp_path: 
     assert "order of classes" in [word["about"] for word in kept["words"]]
 
 
+def test_rows_of_test_that_are_learnt_from_are_told_before_anything_is_trained() -> None:
+    test = (torch.cat([INPUTS[600:800], INPUTS[:100]]), torch.cat([LABELS[600:800], LABELS[:100]]))
+    experiment, told = run(Quadrants(), test=test)
+    assert early(told)[0].startswith("Warning: 100 of 300 rows of test have the very inputs")
+    assert told[-1].stage != "early"
+    assert "100 of 300 rows of test" in experiment.warnings[0]
+
+
 def test_a_run_that_goes_on_says_the_same_and_asks_the_teacher_no_more(tmp_path: Path) -> None:
     first, told = run(Quadrants(shift=3.0), out=tmp_path / "run")
     teacher = Quadrants(shift=3.0)

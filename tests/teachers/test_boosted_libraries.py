@@ -6,6 +6,7 @@ import importlib
 import importlib.util
 
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn.multiclass import OneVsRestClassifier
 
@@ -51,6 +52,14 @@ def test_it_labels_rows_that_it_has_not_seen(library):
     other = cross_fit(booster(library, random_state=0), as_data((X, Y)), folds=4)
     assert other.fingerprint() != teacher.fingerprint()
     assert teacher.bytes > 5_000
+
+
+@pytest.mark.parametrize("fitted", [False, True])
+def test_catboost_with_its_own_categories_is_cloned(fitted):
+    frame = pd.DataFrame({"place": np.where(Y > 0, "Rome", "Oslo"), "noise": X[:, 2]})
+    teacher = booster("catboost", cat_features=["place"])
+    teacher = teacher.fit(frame, Y) if fitted else teacher
+    assert DistilledClassifier(teacher, proof=False, **QUICK).fit(frame, Y).score(frame, Y) == 1
 
 
 @every_library

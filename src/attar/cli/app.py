@@ -123,6 +123,11 @@ def _line(error: Exception, words: Sequence[str]) -> str:
     if callable(message):
         names = [c.__name__ for c in _COMMANDS if c.__name__ in words[:1]]
         return f"{message().rstrip('. ')}. See: {' '.join(['attar', *names, '--help'])}"
+    if isinstance(error, OSError) and error.filename is not None:
+        return (
+            f"{error.filename}: {error.strerror or error}. See whether the path is there, may be "
+            "read or written, and has room"
+        )
     return f"unexpected {type(error).__name__}: {error} (run again with --debug for the traceback)"
 
 

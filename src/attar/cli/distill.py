@@ -23,6 +23,7 @@ from attar.cli.options import (
     Label,
     Labels,
     LearningRate,
+    Lenient,
     Loss,
     Members,
     Out,
@@ -58,6 +59,7 @@ def distill(
     train: Train,
     out: Out,
     label: Label = None,
+    lenient: Lenient = False,
     labels: Labels = None,
     size: Size = None,
     validation: Validation = None,
@@ -83,8 +85,8 @@ def distill(
     student: Annotated[
         str | None,
         typer.Option(
-            help="mlp, tree or boosted for tables, convnet, plain_convnet or resnet for images, or "
-            "module:function; by default convnet for images, else mlp.",
+            help="mlp, table_mlp, tree or boosted for tables, convnet, plain_convnet or resnet for "
+            "images, or module:function; by default convnet for images, else mlp.",
             rich_help_panel=STUDENT,
         ),
     ] = None,
@@ -191,7 +193,7 @@ def distill(
     from attar.experiment.tracking import check_trackers
 
     check_trackers(track)
-    reading = replace(recipe_of(words), label=label, size=size, task=task)
+    reading = replace(recipe_of(words), label=label, size=size, task=task, lenient=lenient)
     splits, given = files.read(reading, seen)
     rows: dict[str, Any] = {"transfer": splits.transfer}
     rows |= choices.rows(transfer=transfer, shift=shift)

@@ -59,6 +59,7 @@ class Reading:
         size: The side, or height and width, to which images of a folder are brought.
         classes: The names of the classes in their order.
         columns: The recipe of a table's columns.
+        lenient: Where there is no recipe yet: make one that takes gaps and new texts.
         task: What the labels are: ``"multiclass"``, ``"multilabel"``, or ``"regression"`` for
             numbers.
     """
@@ -68,6 +69,7 @@ class Reading:
     classes: tuple[str, ...] | None = None
     columns: Any = None
     task: str = "multiclass"
+    lenient: bool = False
 
     def read(self, word: str, what: str, *, labels: str | None = None) -> ArrayData:
         """The data that a word names.
@@ -92,7 +94,12 @@ class Reading:
             if self.label is not None and self.task != "multiclass":
                 label = [name.strip() for name in self.label.split(",")]
             return data.table(
-                word, label=label, classes=self.classes, columns=self.columns, task=self.task
+                word,
+                label=label,
+                classes=self.classes,
+                columns=self.columns,
+                task=self.task,
+                lenient=self.lenient,
             )
         if form == "idx":
             return data.idx(word, labels or _labels_beside(word), classes=self.classes)

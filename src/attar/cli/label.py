@@ -12,7 +12,7 @@ import typer
 
 from attar.checks import AttarError, need
 from attar.cli.inputs import data_form
-from attar.cli.options import DataWord, Label, Labels, Size, Teachers, Trust
+from attar.cli.options import DataWord, Label, Labels, Lenient, Size, Teachers, Trust
 from attar.cli.teachers import TEACHER_FORMS, TeacherWord, as_one, recipe_of
 
 
@@ -22,6 +22,7 @@ def label(
     teacher: Teachers = None,
     trust: Trust = None,
     label: Label = None,
+    lenient: Lenient = False,
     labels: Labels = None,
     size: Size = None,
     folds: Annotated[
@@ -73,7 +74,7 @@ def label(
     from attar import store
     from attar.export.backend import BACKENDS
 
-    reading = replace(recipe_of(words), label=label, size=size)
+    reading = replace(recipe_of(words), label=label, size=size, lenient=lenient)
     rows = reading.read(data, "the data", labels=labels)
     asked = as_one(words, trust or [], rows, folds=folds)
     # From when, and from which row on, the teacher was asked; None until that is known.

@@ -23,6 +23,7 @@ from attar.cli.options import (
     Label,
     Labels,
     LearningRate,
+    Lenient,
     Loss,
     Members,
     Out,
@@ -82,6 +83,7 @@ def ladder(
         typer.Option(help="Instead: the sizes themselves, 20000,5000,1000.", rich_help_panel=GOAL),
     ] = None,
     label: Label = None,
+    lenient: Lenient = False,
     labels: Labels = None,
     size: Size = None,
     validation: Validation = None,
@@ -148,7 +150,8 @@ def ladder(
     need("torch", extra="train", purpose="attar ladder")
     from attar import experiment as experiments
 
-    splits, given = files.read(replace(recipe_of(words), label=label, size=size), seen)
+    reading = replace(recipe_of(words), label=label, size=size, lenient=lenient)
+    splits, given = files.read(reading, seen)
     with show.Reporter() as reporter:
         for line in show.columns_in_words(given.columns):
             reporter.tell("columns", line)

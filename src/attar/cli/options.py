@@ -25,6 +25,15 @@ Label = Annotated[
         rich_help_panel=DATA,
     ),
 ]
+Lenient = Annotated[
+    bool,
+    typer.Option(
+        "--lenient",
+        help="Of a table: take gaps among numbers (the median stands there, and a mark says so) "
+        "and, later, texts that were not there in training.",
+        rich_help_panel=DATA,
+    ),
+]
 Labels = Annotated[
     str | None,
     typer.Option(

@@ -261,6 +261,8 @@ def columns_in_words(columns: Sequence[Mapping[str, Any]] | None, *, most: int =
             names = [str(name) or "(empty)" for name in column["categories"]]
             more = f", and {len(names) - 6} more" if len(names) > 6 else ""
             what += f" ({', '.join(names[:6])}{more})"
+        if "fill" in column:
+            what += f" (a gap becomes {column['fill']:g})"
         lines.append(f"  {column['name']}: {what}")
     rest = len(lines) - most
     return [*lines[:most], f"  and {rest} more columns"] if rest > 0 else lines

@@ -24,6 +24,7 @@ def table(
     columns: Sequence[Mapping[str, Any]] | None = None,
     first_row: int = 0,
     task: str = "multiclass",
+    lenient: bool = False,
 ) -> ArrayData:
     r"""The rows of a ``.csv``, ``.csv.gz`` or ``.parquet`` file, as numbers.
 
@@ -42,6 +43,9 @@ def table(
         task: What the label is: ``"multiclass"``; ``"regression"``, where it is a number; or
             ``"multilabel"``, where each column is 0 or 1. Such labels have the shape ``[N, L]``,
             a column of the file each, with NaN where it is empty.
+
+        lenient: Where ``columns`` is not given: take gaps among numbers, in this table and every
+            later one, and texts that are new there (:func:`attar.columns.describe_columns`).
 
     Returns:
         Data of shape ``[N, D]``, float32.
@@ -77,7 +81,7 @@ def table(
     wanted = names if columns is None else [c["name"] for c in columns if c["name"] in names]
     rows = {name: _values(path, name, read[name]) for name in wanted if name not in learnt}
     if columns is None:
-        columns = describe_columns(rows)
+        columns = describe_columns(rows, lenient=lenient)
     inputs = torch.from_numpy(encode_columns(rows, columns))
     numbers = numbered("table", first_row, len(inputs))
     if not learnt:

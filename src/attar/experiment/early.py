@@ -1,7 +1,7 @@
 """What can be foreseen before a long run: words of warning from what is known by then.
 
 Each function looks at one thing that makes a distillation fail and says it in a sentence or two;
-None where nothing looks wrong, or fewer than 30 rows would have to tell. Nothing here sees test.
+None where nothing looks wrong, or fewer than 30 rows would have to tell. No label of test is seen.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ from attar.types import UNLABELLED, Batch, Data, Teacher, dense_logits
 BETTER = 0.1
 #: From how many points below the teacher a student does not even fit its own rows.
 BELOW = 0.05
+#: From which share on rows that stand in two parts are spoken of; a few chance twins are not.
+COPIES = 0.01
 #: A class with so many labelled rows is predicted now and then by a teacher that knows it.
 SOME = 10
 #: A confusion table of more classes than these is not looked at.
@@ -62,6 +64,28 @@ def no_better_than_one_class(logits: Tensor, labels: Tensor, classes: Sequence[s
         f"the teacher is right on {percent(right)} of validation, and always saying "
         f"{classes[often]!r} would be on {percent(share)}: there is nothing to learn from it. Look "
         "at its inputs, its classes and their order."
+    )
+
+
+def seen_before(copies: int, rows: int, name: str) -> str | None:
+    """Say so where rows that a student is judged on are rows that it learns from.
+
+    Args:
+        copies: How many rows of a part have the inputs of a row that is learnt from.
+        rows: How many it has.
+        name: Of the part, ``"test"`` or ``"validation"``. Of the test set inputs are compared,
+            nothing else.
+
+    Example:
+        >>> seen_before(30, 100, "test")[:63]
+        '30 of 100 rows of test have the very inputs of rows that the st'
+    """
+    if not copies or copies < COPIES * rows:
+        return None
+    return (
+        f"{copies:,} of {rows:,} rows of {name} have the very inputs of rows that the students "
+        "learn from: who learnt them by heart is right there, and every score is too good. Take "
+        "them out of one of the two."
     )
 
 

@@ -15,6 +15,7 @@ from attar.experiment import early
 from attar.experiment.arms import Run, Trainer
 from attar.experiment.inputs import example_inputs
 from attar.experiment.progress import OnProgress, Progress
+from attar.experiment.transfer import count_copies
 from attar.files import write_text
 from attar.store import Store
 from attar.teachers import EnsembleTeacher, ModelTeacher, OnnxTeacher
@@ -43,7 +44,8 @@ class Foreseen:
 
     Attributes:
         words: By what they are about: ``"order of classes"``, ``"inputs"``, ``"one class"``,
-            ``"never predicted"``, ``"in sample"``, ``"no better"``, ``"too small"``.
+            ``"validation seen"``, ``"test seen"``, ``"never predicted"``, ``"in sample"``,
+            ``"no better"``, ``"too small"``.
         cost: ``runs``, ``steps`` of each and about how many ``seconds`` in all.
     """
 
@@ -85,12 +87,18 @@ class Foreseen:
             "order of classes": early.another_order(own, labels, held_out, there, classes),
             "inputs": _inputs(teacher, splits.train, validation),
             "one class": early.no_better_than_one_class(held_out, there, classes),
+            "validation seen": self._seen("validation"),
+            "test seen": self._seen("test"),
             "never predicted": early.never_predicted(said, known, classes),
             IN_SAMPLE: in_sample(own, labels, held_out, there),
         }
         for about, text in found.items():
             self._say(about, text)
         self._keep()
+
+    def _seen(self, name: str) -> str | None:
+        part = getattr(self._splits, name)
+        return early.seen_before(count_copies(self._splits.train, part), len(part), name)
 
     def costs(self, runs: int, steps: int, seconds: float) -> None:
         """Note what is about to be trained: runs, steps of each, seconds in all."""
