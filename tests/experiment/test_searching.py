@@ -19,7 +19,7 @@ from attar.experiment import Experiment, Progress, distill
 from attar.experiment.arguments import views_to_choose
 from attar.experiment.arms import LOSSES
 from attar.experiment.search import search
-from attar.experiment.searching import ALPHAS, RATES, TEMPERATURES, between, score, spaces
+from attar.experiment.searching import ALPHAS, RATES, TEMPERATURES, between, same, score, spaces
 from attar.experiment.summary import summarise
 from attar.losses import squared_error
 from attar.students import mlp, tree
@@ -306,3 +306,29 @@ def test_a_finer_grid_lies_between_the_values_of_a_coarse_one() -> None:
     there = sorted([*found, *RATES])
     assert max(high / low for low, high in itertools.pairwise(there)) < 1.2
     assert between((0.0, 0.1, 0.4), 1) == (0.2,)  # 0 is a strength, and has no ratio
+
+
+def test_a_run_on_soft_targets_alone_is_tried_once_with_or_without_pseudo_labels() -> None:
+    given: Any = {"likely": ([2.0], [0.9]), "learning_rate": 0.1, "smoothing": [0.1]}
+    given |= {"unlabelled": True, "few_labels": True, "pseudo_labels": (False, True)}
+    found = spaces([1.0, 2.0], [0.5, 1.0], "auto", **given)
+    assert found is not None
+    space = found["distilled"]
+
+    def evaluate(point: Any, go_on: Any) -> None:
+        go_on(1, point["alpha"])
+
+    tried = search(space.values, space.first, evaluate, looks=1, cost=100.0, same=same)
+    assert len(tried) == 2 * len(LOSSES) * 3 == space.begun(cost=100.0, looks=1)
+    settings = {space.setting(one.point) for one in tried}
+    assert len(settings) == len(tried)
+    assert not any(one.pseudo_labels for one in settings if one.alpha == 1)
+    alone = spaces("auto", 1.0, None, **given)
+    assert alone is not None
+    assert "pseudo_labels" not in alone["distilled"].values
+
+
+@pytest.mark.parametrize("alpha", [1, 1.0, [1.0]])
+def test_pseudo_labels_beside_nothing_are_refused(alpha: Any) -> None:
+    with pytest.raises(AttarError, match="alpha=1 there is no hard loss"):
+        run(pseudo_labels=True, alpha=alpha)

@@ -142,21 +142,27 @@ def with_views(splits: Splits, views: Views) -> Splits:
     )
 
 
-def pseudo_labels_to_choose(pseudo_labels: Any, splits: Splits) -> tuple[bool, ...]:
+def pseudo_labels_to_choose(pseudo_labels: Any, splits: Splits, alpha: Any) -> tuple[bool, ...]:
     """Whether rows without a label have the teacher's argmax as one: yes, no, or both to choose.
 
     Args:
         pseudo_labels: As :func:`distill` takes them.
         splits: The rows.
+        alpha: As :func:`distill` takes it.
 
     Raises:
-        AttarError: If it is none of these, or there are no such rows.
+        AttarError: If it is none of these, or there are no such rows, or no loss for them.
     """
     if isinstance(pseudo_labels, bool):
         if pseudo_labels and not splits.unlabelled_rows:
             raise AttarError(
                 "distill: every row that teaches has a label, so pseudo_labels=True would change "
                 "nothing. Leave it out."
+            )
+        if pseudo_labels and not isinstance(alpha, str) and min(_listed(alpha)) == 1:
+            raise AttarError(
+                "distill: with alpha=1 there is no hard loss, so pseudo_labels=True would change "
+                "nothing. Leave it out, or give an alpha below 1."
             )
         return (pseudo_labels,)
     if pseudo_labels != "auto":
@@ -165,6 +171,10 @@ def pseudo_labels_to_choose(pseudo_labels: Any, splits: Splits) -> tuple[bool, .
             f"{pseudo_labels!r} instead."
         )
     return (False, True) if splits.few_labels else (False,)
+
+
+def _listed(value: Any) -> list[Any]:
+    return list(value) if isinstance(value, list | tuple) else [value]
 
 
 def strengths_of(smoothing: Sequence[float] | None, soft: Tensor) -> list[float]:

@@ -157,10 +157,16 @@ def candidates(
     """
     distilled = [
         Setting(
-            "distilled", learning_rate, temperature=t, alpha=a, further=more, pseudo_labels=guess
+            "distilled",
+            learning_rate,
+            temperature=t,
+            alpha=a,
+            further=more,
+            pseudo_labels=guess and a < 1,  # at 1 there is no hard loss, and no label in it
         )
         for t, a, guess, more in itertools.product(temperatures, alphas, pseudo_labels, further)
     ]
+    distilled = list(dict.fromkeys(distilled))
     trials = len(distilled)
     rates = [learning_rate * factor for factor in _factors(trials)]
     fewer = [learning_rate * factor for factor in _factors(trials // len(further))]

@@ -131,7 +131,8 @@ def distill(
             a list to choose from, or ``"auto"``.
         pseudo_labels: Whether the hard loss beside the soft one takes the teacher's argmax for the
             label of a row that has none; ``"auto"`` chooses on validation where less than a fifth
-            of the rows have a label. The arm of pseudo-labels learns from that alone.
+            of the rows have a label. With an alpha of 1 there is no hard loss, and nothing to
+            choose. The arm of pseudo-labels learns from that alone.
         loss: A function ``(student, teacher, *, temperature) -> [N]``; a name, ``"kl"``, ``"jsd"``,
             ``"dkd"`` or ``"standardized_kl"``; several names, or ``"auto"`` for all of these.
             With several, or where T or alpha is ``"auto"``, the three are looked for together on
@@ -321,7 +322,6 @@ def distill(
     splits, in_views = widened(
         splits, teacher, views=views, between=between, seed=split_seed, tell=tell
     )
-    guesses = pseudo_labels_to_choose(pseudo_labels, splits)
     with_or_without = (True, False) if optional and splits.added is not None else (True,)
     cut_here = test is None or validation is None
     if fit is not None and folds is None:
@@ -330,6 +330,7 @@ def distill(
     total = steps_of(steps, epochs, passed, batch_size)
     for name, value, high in (("temperature", temperature, 1e3), ("alpha", alpha, 1.0)):
         arms_of.as_choices(name, value, auto=[1.0], low=0, high=high)
+    guesses = pseudo_labels_to_choose(pseudo_labels, splits, alpha)
     check_number("distill", "search_cost", search_cost, low=1)
     check_number("distill", "evaluations", evaluations, low=1, whole=True)
     usual, names = arms_of.as_losses(loss)

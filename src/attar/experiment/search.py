@@ -8,7 +8,6 @@ Parzen estimator), beginning with what is known to work.
 from __future__ import annotations
 
 import itertools
-import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -70,6 +69,7 @@ def search(
     cost: float = 3.0,
     seed: int = 0,
     last: Sequence[Point] = (),
+    same: Callable[[Point], Point] = lambda point: point,
     before: Sequence[Tried] = (),
     keep: Callable[[list[Tried]], None] = lambda tried: None,
 ) -> list[Tried]:
@@ -85,6 +85,7 @@ def search(
         seed: Of the suggestions: the same seed and the same scores give the same trials.
         last: Points to end with, where all of the space was tried: a search of a small space may
             so have as many trials as one of a large space.
+        same: Of points that come to the same, gives the one that is tried.
         before: The trials of a search that was stopped: what they came to is not done again.
         keep: Called with all trials so far after each step.
 
@@ -112,7 +113,7 @@ def search(
     check_number("search", "looks", looks, low=1, whole=True)
     if not space or not all(space.values()):
         raise AttarError("search: every name of the space needs values to choose from.")
-    hunt = _Hunt(space, first, last, looks, cost, seed)
+    hunt = _Hunt(space, first, last, same, looks, cost, seed)
     there = list(before)
     while len(hunt.tried) < hunt.counts[0]:
         old = there[len(hunt.tried)] if len(hunt.tried) < len(there) else None
@@ -135,6 +136,7 @@ class _Hunt:
         space: Mapping[str, Sequence[Any]],
         first: Sequence[Point],
         last: Sequence[Point],
+        same: Callable[[Point], Point],
         looks: int,
         cost: float,
         seed: int,
@@ -149,8 +151,8 @@ class _Hunt:
             self.study.enqueue_trial(
                 {name: self._place(name, value) for name, value in point.items()}
             )
-        points = math.prod(len(values) for values in space.values())
-        self.counts = counts(cost, looks, points + len(last))
+        self.same = same
+        self.counts = counts(cost, looks, size(space, same) + len(last))
         self.tried: list[Tried] = []
         self.left = self._in_order(last)
         self.suggests = True
@@ -164,7 +166,7 @@ class _Hunt:
     def _in_order(self, last: Sequence[Point]) -> Iterator[dict[str, Any]]:
         """All of the space, and the points to end with."""
         for values in itertools.product(*self.space.values()):
-            yield dict(zip(self.space, values, strict=True))
+            yield dict(self.same(dict(zip(self.space, values, strict=True))))
         yield from map(dict, last)
 
     def next(self) -> tuple[Any, dict[str, Any]] | None:
@@ -187,6 +189,7 @@ class _Hunt:
                     point[name] = trial.suggest_categorical(name, list(values))
                 else:
                     point[name] = values[trial.suggest_int(name, 0, len(values) - 1)]
+            point = dict(self.same(point))
             known = next((one for one in self.tried if one.point == point), None)
             if known is None:
                 return trial, point
@@ -246,6 +249,18 @@ def levels(looks: int) -> list[int]:
         found.append(look)
         look *= FACTOR
     return [one for one in found if one < looks] + [looks]
+
+
+def size(space: Mapping[str, Sequence[Any]], same: Callable[[Point], Point]) -> int:
+    """How many points of a space are different ones.
+
+    >>> size({"a": [1, 2, 3], "b": [1, 2]}, lambda point: {**point, "b": 1})
+    3
+    """
+    points = (
+        same(dict(zip(space, one, strict=True))) for one in itertools.product(*space.values())
+    )
+    return len({tuple(point.items()) for point in points})
 
 
 def counts(cost: float, looks: int, points: int) -> list[int]:

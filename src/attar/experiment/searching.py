@@ -15,7 +15,7 @@ from attar.checks import AttarError
 from attar.engine import Record
 from attar.experiment.arms import LOSSES, Run, Setting, Trainer
 from attar.experiment.result import Trial
-from attar.experiment.search import GoOn, Point, Tried, counts, search
+from attar.experiment.search import GoOn, Point, Tried, counts, search, size
 from attar.files import write_text
 
 #: What "auto" looks through.
@@ -52,8 +52,7 @@ class ArmSpace:
 
     def begun(self, *, cost: float, looks: int) -> int:
         """How many trials a search at this cost begins."""
-        points = math.prod(len(values) for values in self.values.values())
-        return counts(cost, looks, points)[0]
+        return counts(cost, looks, size(self.values, same))[0]
 
     def further(self, trials: int) -> tuple[Point, ...]:
         """Points between these, where there are fewer than so many trials.
@@ -101,7 +100,7 @@ def spaces(
         views: True, False, or both where that is to be chosen: every arm looks through them.
         further: The same of further rows, for the arms that hear the teacher.
         pseudo_labels: The same of the teacher's argmax as the label of rows without one, for the
-            distilled arm.
+            distilled arm; where alpha is 1 nobody asks for a label, and there is nothing to choose.
     """
     auto = any(isinstance(one, str) and one == "auto" for one in (temperature, alpha))
     if not auto and loss is None:
@@ -121,7 +120,7 @@ def spaces(
     elif isinstance(loss, list | tuple):
         values["loss"] = tuple(loss)
         first = [{**point, "loss": loss[0]} for point in first]
-    if tuple(pseudo_labels) != (False,):
+    if tuple(pseudo_labels) != (False,) and min(values["alpha"]) < 1:
         # What the hard loss says of every row can be worth as much as the soft one, that of a few
         # labels cannot.
         values["pseudo_labels"] = tuple(pseudo_labels)
@@ -155,6 +154,16 @@ def _with_choice(space: ArmSpace, name: str, values: Sequence[bool]) -> ArmSpace
         return space
     first = [{**point, name: value} for point in space.first for value in values]
     return replace(space, values={**space.values, name: tuple(values)}, first=tuple(first[:4]))
+
+
+def same(point: Point) -> Point:
+    """Of points whose runs are one and the same, the one that is tried.
+
+    >>> same({"alpha": 1.0, "pseudo_labels": True})
+    {'alpha': 1.0, 'pseudo_labels': False}
+    """
+    guesses = point.get("pseudo_labels") and point.get("alpha") == 1
+    return {**point, "pseudo_labels": False} if guesses else point
 
 
 def between(values: Sequence[float], count: int) -> tuple[float, ...]:
@@ -231,6 +240,7 @@ def search_arm(
         cost=cost,
         seed=seed,
         last=space.further(trials),
+        same=same,
         before=before,
         keep=keep,
     )
