@@ -17,7 +17,7 @@ from attar.data import ArrayData, Views, mixup
 from attar.experiment.arguments import with_views
 from attar.experiment.arms import Setting
 from attar.experiment.between import TIMES, rows_between
-from attar.experiment.inputs import Splits
+from attar.experiment.inputs import Splits, make_splits
 from attar.teachers import GivenTeacher
 from attar.types import UNLABELLED
 
@@ -61,6 +61,24 @@ def test_without_further_rows_a_mixed_view_is_what_the_teacher_was_asked_about()
     theirs = splits.train.batch(places, view)
     assert torch.equal(own.batch(places, view).ids, theirs.ids)
     assert torch.equal(own.batch(places, view).inputs, theirs.inputs)
+
+
+def test_rows_that_were_drawn_make_no_labels_few() -> None:
+    inputs, labels = torch.rand(300, 4), torch.arange(300) % 2
+    for known, few in ((80, False), (49, False), (30, False), (19, True)):
+        some = torch.where(torch.arange(300) < known, labels, UNLABELLED)
+        parts = [torch.arange(100), torch.arange(100, 200), torch.arange(200, 300)]
+        data, full = ArrayData(inputs, some), ArrayData(inputs, labels)
+        splits = Splits(data.take(parts[0]), full.take(parts[1]), full.take(parts[2]))
+        assert splits.few_labels is rows_between(splits).few_labels is few
+    # Those that were given count.
+    given = make_splits(
+        (inputs[:100], labels[:100]),
+        (inputs[:9], labels[:9]),
+        (inputs[:9], labels[:9]),
+        (torch.rand(500, 4), None),
+    )
+    assert given.few_labels
 
 
 def test_a_category_stays_one_and_a_gap_a_gap() -> None:

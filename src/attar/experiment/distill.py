@@ -131,8 +131,8 @@ def distill(
             a list to choose from, or ``"auto"``.
         pseudo_labels: Whether the hard loss beside the soft one takes the teacher's argmax for the
             label of a row that has none; ``"auto"`` chooses on validation where less than a fifth
-            of the rows have a label. With an alpha of 1 there is no hard loss, and nothing to
-            choose. The arm of pseudo-labels learns from that alone.
+            of the rows that were given have a label. With an alpha of 1 there is no hard loss, and
+            nothing to choose. The arm of pseudo-labels learns from that alone.
         loss: A function ``(student, teacher, *, temperature) -> [N]``; a name, ``"kl"``, ``"jsd"``,
             ``"dkd"`` or ``"standardized_kl"``; several names, or ``"auto"`` for all of these.
             With several, or where T or alpha is ``"auto"``, the three are looked for together on
@@ -318,7 +318,7 @@ def distill(
         seed=split_seed,
     )
     # What is added here makes no run longer: an epoch is a pass over what was given.
-    passed = len(splits.train)
+    passed, few = len(splits.train), splits.few_labels
     splits, in_views = widened(
         splits, teacher, views=views, between=between, seed=split_seed, tell=tell
     )
@@ -380,9 +380,7 @@ def distill(
             on_record=tracking.record,
         )
         soft = stores["train"].logits(splits.train.rows)
-        found = arms_of.automatic(
-            len(splits.train.classes), size_of(plan), few_labels=splits.few_labels
-        )
+        found = arms_of.automatic(len(splits.train.classes), size_of(plan), few_labels=few)
         settings = arms_of.candidates(
             at_most_one(temperature)
             if plan.grown
@@ -405,7 +403,7 @@ def distill(
                 learning_rate=learning_rate,
                 smoothing=strengths_of(smoothing, soft),
                 unlabelled=splits.unlabelled_rows > 0,
-                few_labels=splits.few_labels,
+                few_labels=few,
                 views=in_views,
                 further=with_or_without,
                 pseudo_labels=guesses,

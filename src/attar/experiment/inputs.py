@@ -34,6 +34,7 @@ class Splits:
         groups: Which rows belong together; None where that was not said.
         added: The row numbers of further rows in ``train``, which teach by the soft loss alone;
             None where there are none.
+        drawn: Whether these were drawn here, between the rows that were given.
     """
 
     train: Data
@@ -42,6 +43,7 @@ class Splits:
     transfer: Data | None = None
     groups: Groups | None = None
     added: Tensor | None = None
+    drawn: bool = False
 
     @property
     def taught(self) -> Data:
@@ -84,8 +86,9 @@ class Splits:
 
     @property
     def few_labels(self) -> bool:
-        """Whether less than a fifth of the rows that teach have a label."""
-        return self.unlabelled_rows > 4 * (len(self.taught) - self.unlabelled_rows)
+        """Whether less than a fifth of the rows that teach, of those given, have a label."""
+        drawn = len(self.added) if self.drawn and self.added is not None else 0
+        return self.unlabelled_rows - drawn > 4 * (len(self.taught) - self.unlabelled_rows)
 
 
 def make_splits(
