@@ -126,6 +126,15 @@ def test_an_experiment_by_the_recipe() -> None:
         **attar.RECIPE,
     )
     assert found.facts["rows"]["unlabelled"] > found.facts["rows"]["labelled"]
+    rows = found.facts["rows"]
+    assert rows["unlabelled"] == rows["drawn"]  # every row of its own has a label
+    drawn = (
+        f", and {rows['drawn']} rows drawn between them"
+        if found.arms["distilled"].setting.further
+        else f" (not from the {rows['drawn']} drawn between them)"
+    )
+    words = f"Learnt from {rows['labelled']} labelled and 0 unlabelled rows{drawn}; choices made"
+    assert words in found.summary()
     assert "pseudo" in found.arms
     for arm, asked in (("hard", {True}), ("pseudo", {True, False}), ("distilled", {True, False})):
         tried = [one.setting for one in found.trials if one.setting.arm == arm]
@@ -157,6 +166,9 @@ def test_an_arm_does_without_rows_that_mislead_it() -> None:
         latency_seconds=0,
     )
     assert not found.arms["distilled"].setting.further
+    rows = found.facts["rows"]
+    assert rows["further"] == rows["unlabelled"] == 890
+    assert "and 0 unlabelled rows (not from the 890 further ones)" in found.summary()
     tried = [one.setting.further for one in found.trials if one.setting.arm == "pseudo"]
     assert sorted(tried) == [False, True]
     assert found.arms["distilled"].mean("accuracy") > 0.8
