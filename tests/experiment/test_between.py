@@ -177,5 +177,24 @@ def test_an_arm_does_without_rows_that_mislead_it() -> None:
 def test_another_word_is_refused() -> None:
     with pytest.raises(AttarError, match=r"must be rows, a mask, \[None, rows\], 'auto'"):
         attar.distill(None, None, train=None, transfer="munge")
-    with pytest.raises(AttarError, match="a choice of transfer is there for classes and a student"):
-        attar.distill(None, None, train=None, transfer="auto", student_size="auto")
+    with pytest.raises(AttarError, match="a choice of transfer is there for classes"):
+        attar.distill(None, None, train=None, transfer="auto", task="regression")
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (
+            attar.RECIPE,
+            r"with pseudo_labels=, views=, transfer= \(attar.RECIPE\).*\*\*attar.RECIPE",
+        ),
+        ({"transfer": "auto", "groups": [0]}, "with groups=, transfer=. Leave them out, or look"),
+        ({"shrink": 10, "track": "mlflow"}, "with shrink=, track=. Leave them out.$"),
+        ({"transfer": "munge"}, r"must be rows, a mask, \[None, rows\], 'auto'"),
+    ],
+)
+def test_all_that_does_not_go_with_a_size_that_is_looked_for_is_named(
+    given: Any, message: str
+) -> None:
+    with pytest.raises(AttarError, match=message):
+        attar.distill(None, None, train=None, student_size="auto", **given)

@@ -256,7 +256,7 @@ def test_guesses_that_are_none(value: Any, message: str) -> None:
     inputs, labels = load_wine(return_X_y=True)
     with pytest.raises(AttarError, match=message):
         run(train=(inputs, labels), pseudo_labels=value)
-    with pytest.raises(AttarError, match="student of a given size"):
+    with pytest.raises(AttarError, match="pseudo_labels is there for classes"):
         run(task="regression", loss=squared_error, pseudo_labels=True)
 
 

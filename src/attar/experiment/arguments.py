@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -99,6 +99,37 @@ def transfer_to_choose(transfer: Any) -> tuple[Any, bool]:
     if isinstance(transfer, list | tuple) and len(transfer) == 2 and transfer[0] is None:
         return transfer[1], True
     return transfer, isinstance(transfer, str)
+
+
+def check_alone(given: Mapping[str, Any], *, pseudo_labels: Any, views: Any, transfer: Any) -> None:
+    """Raise, naming all of them, where arguments do not go with a size that is looked for.
+
+    >>> check_alone({"shrink": 10}, pseudo_labels=False, views=None, transfer=None)
+    Traceback (most recent call last):
+    attar.checks.AttarError: distill: student_size='auto' does not go with shrink=. Leave it out.
+    """
+    there = [name for name, value in given.items() if value is not None]
+    chosen = {
+        "pseudo_labels": pseudo_labels is not False,
+        "views": views is not None and not isinstance(views, Views),
+        "transfer": transfer_to_choose(transfer)[1],
+    }
+    open_ = [name for name, choice in chosen.items() if choice]
+    names = [f"{name}=" for name in (*there, *open_)]
+    if not names:
+        return
+    recipe = " (attar.RECIPE)" if len(open_) == len(chosen) else ""
+    message = (
+        f"distill: student_size='auto' does not go with {', '.join(names)}{recipe}. Leave "
+        f"{'it' if len(names) == 1 else 'them'} out"
+    )
+    if open_:
+        same = "**attar.RECIPE" if recipe else f"{open_[0]}=..."
+        message += (
+            ", or look for the size first: found = attar.ladder(teacher, student, train=...), then "
+            f"attar.distill(..., parameters=found.chosen.costs.parameters, {same})"
+        )
+    raise AttarError(f"{message}.")
 
 
 def views_to_choose(

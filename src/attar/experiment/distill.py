@@ -14,6 +14,7 @@ from attar.engine.processes import Processes
 from attar.experiment import arms as arms_of
 from attar.experiment.all_arms import Hunt, train_all
 from attar.experiment.arguments import (
+    check_alone,
     configured,
     names_of,
     pseudo_labels_to_choose,
@@ -154,7 +155,8 @@ def distill(
         shrink: Its size, as times smaller than the teacher's smallest member.
         student_size: ``"auto"`` looks for the size, in place of these two: that of the smallest of
             :func:`attar.ladder` which keeps 97 % of the teacher's accuracy on validation; where
-            none does, of the best, with a warning. ``ladder.json`` in ``out`` tells of all.
+            none does, of the best, with a warning. ``ladder.json`` in ``out`` tells of all. For
+            a student by the recipe, call the ladder first and then this with ``parameters``.
         views: Seeded transforms: teacher and student see the same views of each row. ``[None,
             views]`` lets every arm choose on validation whether it learns from views or from the
             rows as they are (small students are often better without); ``"auto"`` does so with
@@ -213,24 +215,14 @@ def distill(
         Hinton, Vinyals, Dean 2015, Distilling the Knowledge in a Neural Network.
     """
     check_task("distill", task)
-    if student_size is not None or task != "multiclass":
-        if transfer_to_choose(transfer)[1]:
-            raise AttarError(
-                "distill: a choice of transfer is there for classes and a student of a given size. "
-                "Give the rows themselves, or none."
-            )
-        if pseudo_labels is not False:
-            raise AttarError(
-                "distill: pseudo_labels is there for classes and a student of a given size. Leave "
-                "it out."
-            )
     if student_size is not None:
         # The ladder stands on this module.
         from attar.experiment.sizing import check_sizing, sized
 
+        check_sizing(student_size, task, {})
         given = {"parameters": parameters, "shrink": shrink, "targets": targets, "track": track}
-        given |= {"groups": groups, "fit": fit, "accelerator": accelerator, "views": views}
-        check_sizing(student_size, task, given)
+        given |= {"groups": groups, "fit": fit, "accelerator": accelerator}
+        check_alone(given, pseudo_labels=pseudo_labels, views=views, transfer=transfer)
         return sized(
             teacher,
             student,
@@ -265,6 +257,13 @@ def distill(
         # The tasks beside classes stand on this module.
         from attar.experiment.task_distill import check_arguments, distill_task
 
+        if transfer_to_choose(transfer)[1]:
+            raise AttarError(
+                "distill: a choice of transfer is there for classes. Give the rows themselves, or "
+                "none."
+            )
+        if pseudo_labels is not False:
+            raise AttarError("distill: pseudo_labels is there for classes. Leave it out.")
         given = {"views": views, "calibrate": calibrate, "targets": targets, "track": track}
         given |= {"groups": groups, "fit": fit}
         check_arguments(task, {**given, "accelerator": accelerator})
