@@ -157,6 +157,11 @@ def test_trees_are_not_searched() -> None:
     [
         ({"loss": "best"}, "loss"),
         ({"loss": []}, "loss"),
+        ({"loss": 3}, "'loss' parameter.*Got 3"),
+        ({"loss": [["kl"]]}, "'loss' parameter"),
+        ({"loss": np.array(["kl", "dkd"])}, "'loss' parameter"),
+        ({"pseudo_labels": np.array([True, False])}, "'pseudo_labels' parameter.*Got array"),
+        ({"views": np.array([1, 2])}, "'views' parameter"),
         ({"loss": ["kl", "hint"]}, "loss"),
         ({"search_cost": 0.5}, "search_cost"),
         ({"temperature": "warm"}, "temperature"),

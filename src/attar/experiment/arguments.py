@@ -143,7 +143,7 @@ def views_to_choose(
         anew: Whether the teacher can be asked about views that nobody has seen before. One that
             cannot may have answered about those that the data has.
     """
-    if views == "auto":
+    if isinstance(views, str) and views == "auto":
         usual = usual_views(data) if anew else getattr(data, "views", None)
         return usual, (True,) if usual is None else (True, False)
     if views is None or isinstance(views, Views):
@@ -173,35 +173,39 @@ def with_views(splits: Splits, views: Views) -> Splits:
     )
 
 
-def pseudo_labels_to_choose(pseudo_labels: Any, splits: Splits, alpha: Any) -> tuple[bool, ...]:
+def pseudo_labels_to_choose(
+    pseudo_labels: Any, splits: Splits, alpha: Any, *, more: bool = False
+) -> tuple[bool, ...]:
     """Whether rows without a label have the teacher's argmax as one: yes, no, or both to choose.
 
     Args:
         pseudo_labels: As :func:`distill` takes them.
         splits: The rows.
         alpha: As :func:`distill` takes it.
+        more: Whether rows without a label are still to be drawn.
 
     Raises:
         AttarError: If it is none of these, or there are no such rows, or no loss for them.
     """
+    alone = not isinstance(alpha, str) and min(_listed(alpha)) == 1
     if isinstance(pseudo_labels, bool):
-        if pseudo_labels and not splits.unlabelled_rows:
+        if pseudo_labels and not splits.unlabelled_rows and not more:
             raise AttarError(
                 "distill: every row that teaches has a label, so pseudo_labels=True would change "
                 "nothing. Leave it out."
             )
-        if pseudo_labels and not isinstance(alpha, str) and min(_listed(alpha)) == 1:
+        if pseudo_labels and alone:
             raise AttarError(
                 "distill: with alpha=1 there is no hard loss, so pseudo_labels=True would change "
                 "nothing. Leave it out, or give an alpha below 1."
             )
         return (pseudo_labels,)
-    if pseudo_labels != "auto":
+    if not isinstance(pseudo_labels, str) or pseudo_labels != "auto":
         raise AttarError(
             "The 'pseudo_labels' parameter of distill must be True, False or 'auto'. Got "
             f"{pseudo_labels!r} instead."
         )
-    return (False, True) if splits.few_labels else (False,)
+    return (False, True) if splits.few_labels and not alone else (False,)
 
 
 def _listed(value: Any) -> list[Any]:

@@ -226,10 +226,10 @@ def as_losses(loss: Any) -> tuple[SoftLoss, Any]:
     """
     if callable(loss):
         return loss, None
-    if loss == "auto":
+    if isinstance(loss, str) and loss == "auto":
         return kl, "auto"
-    names = [loss] if isinstance(loss, str) else list(loss or ())
-    unknown = [one for one in names if one not in LOSSES]
+    names = list(loss) if isinstance(loss, Sequence) and not isinstance(loss, str) else [loss]
+    unknown = [one for one in names if not isinstance(one, str) or one not in LOSSES]
     if unknown or not names:
         raise AttarError(
             f"The 'loss' parameter of distill must be a function, one of {', '.join(LOSSES)}, some "

@@ -28,7 +28,7 @@ from attar.experiment.crossfit import Fit
 from attar.experiment.folder import identity, run_folder, settle
 from attar.experiment.foreseen import Foreseen
 from attar.experiment.growing import at_most_one
-from attar.experiment.inputs import make_splits, plan_student, size_of
+from attar.experiment.inputs import check_student, make_splits, plan_student, size_of
 from attar.experiment.opening import measure, open_test, smallest_member
 from attar.experiment.progress import OnProgress, Progress, quietly
 from attar.experiment.result import Experiment
@@ -333,6 +333,7 @@ def distill(
     check_number("distill", "search_cost", search_cost, low=1)
     check_number("distill", "evaluations", evaluations, low=1, whole=True)
     usual, names = arms_of.as_losses(loss)
+    check_student(student, parameters, shrink)
     check_number("distill", "latency_seconds", latency_seconds, low=0)
     for value in smoothing or ():
         check_number("distill", "smoothing", value, low=0, high=1, high_open=True)
@@ -410,7 +411,10 @@ def distill(
         hunt = None if wide is None else Hunt(wide, search_cost, folder / "search")
         tried: Any = settings if wide is None else {arm: [one] for arm, one in wide.items()}
         here = identity(trainer, tried, numbers, stores)
-        processes.first(lambda: settle(folder, here))
+        words = {"temperature": temperature, "alpha": alpha, "loss": loss, "views": views}
+        words |= {"pseudo_labels": pseudo_labels, "transfer": transfer, "smoothing": smoothing}
+        words["learning_rate"] = learning_rate
+        processes.first(lambda: settle(folder, here, words=words))
         foreseen = Foreseen(folder, tell, trainer, stores)
         processes.first(lambda: foreseen.before(asked))
         chosen, trials = train_all(trainer, settings, numbers, tell, hunt, foreseen)
