@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from command_line import attar
 
-from attar.cli import show
+from attar.cli import show, words
 from attar.cli.recipe import Choices
 
 #: What every run here has, so that it takes a second; most have nothing to choose either.
@@ -270,6 +270,7 @@ def test_what_is_said_wins_over_the_recipe():
     assert recipe.rows(transfer="more.csv", shift=None) == {"views": "auto"}
     assert recipe.rows(transfer=None, shift=1) == {"transfer": "auto"}
     assert recipe.told(temperature="4", alpha="1", shift=1, transfer="more.csv") is None
+    assert recipe.numbers("", None)["temperature"] == ""  # for others to refuse
     assert recipe.guesses(None) == "auto"
     assert recipe.guesses(False) is False
     few = recipe.told(temperature="4", alpha=None, pseudo_labels=None)
@@ -279,6 +280,42 @@ def test_what_is_said_wins_over_the_recipe():
     assert plain.rows(transfer=None, shift=None) == {}
     assert plain.guesses(None) is False
     assert plain.guesses(True) is True
+
+
+EARLY = {
+    "loss": (["--loss", "nonsense"], "--loss must be kl, jsd, dkd, standardized_kl, a list"),
+    "losses": (["--loss", "kl,auto"], "Got kl,auto"),
+    "feature loss": (["--loss", "dist"], "Got dist"),
+    "no loss": (["--loss", ""], "Got ''"),
+    "endless search": (["--search-cost", "inf"], "search-cost"),
+    "no search": (["--search-cost", "0"], "search-cost"),
+    "no temperature": (["--temperature", ""], "--temperature must be a number"),
+    "no alpha": (["--alpha", ""], "--alpha must be a number"),
+    "all labelled": (["--plain", "--pseudo-labels"], "every row that teaches has a label"),
+    "trees": (["--student", "boosted", "--pseudo-labels"], "every row that teaches has a label"),
+    "soft alone": (["--alpha", "1", "--pseudo-labels"], "with alpha=1 there is no hard loss"),
+    "values": (["--task", "regression", "--pseudo-labels"], "--pseudo-labels is there for classes"),
+    "two sizes": (["--student", "torch.nn:ReLU", "--parameters", "9"], "has its size already"),
+}
+
+
+@pytest.mark.parametrize("case", EARLY)
+def test_what_is_wrong_is_found_before_a_teacher_is_trained(files, case, tmp_path):
+    words, part = EARLY[case]
+    base = ("--train", files / "iris.csv", "--label", "species", "--out", tmp_path / "out")
+    code, out, err = attar("distill", *base, *words)
+    assert code == 2
+    assert out == ""
+    assert part in err
+    assert not (tmp_path / "out").exists()
+
+
+def test_losses_have_the_names_that_the_experiment_knows():
+    from attar.experiment.arms import LOSSES
+
+    assert tuple(LOSSES) == words.LOSSES
+    assert words.losses("kl, dkd,kl") == ["kl", "dkd"]
+    assert words.losses("auto") == "auto"
 
 
 def test_several_teachers_are_an_ensemble_and_each_estimator_is_cross_fitted(files, monkeypatch):

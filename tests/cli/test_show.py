@@ -139,9 +139,14 @@ class Finished:
     verdict = "NO GAIN"
     comparison = SimpleNamespace(reason="It made no difference.")
     columns = None
-    arms: ClassVar = {"hard": None, "smoothed": None, "pseudo": None, "distilled": None}
+    arms: ClassVar = {
+        "hard": None,
+        "smoothed": None,
+        "pseudo": SimpleNamespace(setting=SimpleNamespace(further=False)),
+        "distilled": None,
+    }
     facts: ClassVar = {
-        "rows": {"labelled": 150, "unlabelled": 828},
+        "rows": {"labelled": 150, "unlabelled": 1828, "drawn": 1000},
         "sizes": {"compression": 50.3},
     }
 

@@ -66,6 +66,20 @@ def test_no_arm_has_fewer_trials_than_the_distilled_one(
         assert len({setting.key for setting in some}) == len(some)
 
 
+def test_with_soft_targets_alone_nobody_asks_for_pseudo_labels() -> None:
+    arms = candidates(
+        [2.0],
+        [0.5, 1.0],
+        learning_rate=0.01,
+        smoothing=[0.1],
+        unlabelled=True,
+        pseudo_labels=(False, True),
+    )
+    tried = [(one.alpha, one.pseudo_labels) for one in arms["distilled"]]
+    assert sorted(tried) == [(0.5, False), (0.5, True), (1.0, False)]
+    assert len(arms["hard"]) == len(arms["pseudo"]) == 3
+
+
 def test_all_labels_need_no_pseudo_labels() -> None:
     assert set(settings([4.0], [0.9], pseudo=False)) == {"hard", "smoothed", "distilled"}
 

@@ -17,7 +17,7 @@ from attar.data import ArrayData, Views, mixup
 from attar.experiment.arguments import with_views
 from attar.experiment.arms import Setting
 from attar.experiment.between import TIMES, rows_between
-from attar.experiment.inputs import Splits
+from attar.experiment.inputs import Splits, make_splits
 from attar.teachers import GivenTeacher
 from attar.types import UNLABELLED
 
@@ -61,6 +61,24 @@ def test_without_further_rows_a_mixed_view_is_what_the_teacher_was_asked_about()
     theirs = splits.train.batch(places, view)
     assert torch.equal(own.batch(places, view).ids, theirs.ids)
     assert torch.equal(own.batch(places, view).inputs, theirs.inputs)
+
+
+def test_rows_that_were_drawn_make_no_labels_few() -> None:
+    inputs, labels = torch.rand(300, 4), torch.arange(300) % 2
+    for known, few in ((80, False), (49, False), (30, False), (19, True)):
+        some = torch.where(torch.arange(300) < known, labels, UNLABELLED)
+        parts = [torch.arange(100), torch.arange(100, 200), torch.arange(200, 300)]
+        data, full = ArrayData(inputs, some), ArrayData(inputs, labels)
+        splits = Splits(data.take(parts[0]), full.take(parts[1]), full.take(parts[2]))
+        assert splits.few_labels is rows_between(splits).few_labels is few
+    # Those that were given count.
+    given = make_splits(
+        (inputs[:100], labels[:100]),
+        (inputs[:9], labels[:9]),
+        (inputs[:9], labels[:9]),
+        (torch.rand(500, 4), None),
+    )
+    assert given.few_labels
 
 
 def test_a_category_stays_one_and_a_gap_a_gap() -> None:
@@ -108,6 +126,15 @@ def test_an_experiment_by_the_recipe() -> None:
         **attar.RECIPE,
     )
     assert found.facts["rows"]["unlabelled"] > found.facts["rows"]["labelled"]
+    rows = found.facts["rows"]
+    assert rows["unlabelled"] == rows["drawn"]  # every row of its own has a label
+    drawn = (
+        f", and {rows['drawn']} rows drawn between them"
+        if found.arms["distilled"].setting.further
+        else f" (not from the {rows['drawn']} drawn between them)"
+    )
+    words = f"Learnt from {rows['labelled']} labelled and 0 unlabelled rows{drawn}; choices made"
+    assert words in found.summary()
     assert "pseudo" in found.arms
     for arm, asked in (("hard", {True}), ("pseudo", {True, False}), ("distilled", {True, False})):
         tried = [one.setting for one in found.trials if one.setting.arm == arm]
@@ -139,6 +166,9 @@ def test_an_arm_does_without_rows_that_mislead_it() -> None:
         latency_seconds=0,
     )
     assert not found.arms["distilled"].setting.further
+    rows = found.facts["rows"]
+    assert rows["further"] == rows["unlabelled"] == 890
+    assert "and 0 unlabelled rows (not from the 890 further ones)" in found.summary()
     tried = [one.setting.further for one in found.trials if one.setting.arm == "pseudo"]
     assert sorted(tried) == [False, True]
     assert found.arms["distilled"].mean("accuracy") > 0.8
@@ -147,5 +177,24 @@ def test_an_arm_does_without_rows_that_mislead_it() -> None:
 def test_another_word_is_refused() -> None:
     with pytest.raises(AttarError, match=r"must be rows, a mask, \[None, rows\], 'auto'"):
         attar.distill(None, None, train=None, transfer="munge")
-    with pytest.raises(AttarError, match="a choice of transfer is there for classes and a student"):
-        attar.distill(None, None, train=None, transfer="auto", student_size="auto")
+    with pytest.raises(AttarError, match="a choice of transfer is there for classes"):
+        attar.distill(None, None, train=None, transfer="auto", task="regression")
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (
+            attar.RECIPE,
+            r"with pseudo_labels=, views=, transfer= \(attar.RECIPE\).*\*\*attar.RECIPE",
+        ),
+        ({"transfer": "auto", "groups": [0]}, "with groups=, transfer=. Leave them out, or look"),
+        ({"shrink": 10, "track": "mlflow"}, "with shrink=, track=. Leave them out.$"),
+        ({"transfer": "munge"}, r"must be rows, a mask, \[None, rows\], 'auto'"),
+    ],
+)
+def test_all_that_does_not_go_with_a_size_that_is_looked_for_is_named(
+    given: Any, message: str
+) -> None:
+    with pytest.raises(AttarError, match=message):
+        attar.distill(None, None, train=None, student_size="auto", **given)

@@ -14,6 +14,7 @@ import attar
 from attar import UNLABELLED, AttarError, Outputs
 from attar.data import ArrayData
 from attar.experiment import Experiment, Progress, distill
+from attar.experiment.folder import settle
 from attar.export.runtime import load
 from attar.students import mlp
 from attar.teachers import ModelTeacher
@@ -40,7 +41,7 @@ def run(teacher: object = None, **changes: object) -> Experiment:
     }
     if teacher is None:
         teacher = RandomForestClassifier(20, random_state=0)
-    return distill(teacher, mlp, **settings)
+    return distill(teacher, settings.pop("student", mlp), **settings)
 
 
 def weights(model: nn.Module) -> torch.Tensor:
@@ -185,13 +186,40 @@ def test_another_experiment_may_not_reuse_the_folder(tmp_path: Path) -> None:
     run(out=tmp_path / "run")
     for changes, message in (
         ({"steps": 41}, "steps was 40, is 41"),
-        ({"learning_rate": 0.02}, "settings was"),
+        ({"learning_rate": 0.02}, r"\(learning_rate was 0.01, is 0.02\)"),
+        ({"temperature": "auto"}, r"\(temperature was \S+, is auto\)"),
         ({"loss": attar.losses.reverse_kl}, "loss was 'kl', is 'reverse_kl'"),
         ({"evaluations": 5}, "evaluate_every was 4, is 8"),
         ({"teacher": RandomForestClassifier(21, random_state=0)}, "teacher"),
     ):
         with pytest.raises(AttarError, match=message):
             run(out=tmp_path / "run", resume=True, **changes)
+
+
+def test_what_differs_is_said_in_a_few_words(tmp_path: Path) -> None:
+    settings = {"distilled": ["ArmSpace(" + 99 * "1.0, " + ")"], "hard": ["Setting()"]}
+    settle(tmp_path, {"settings": settings, "rows": 9}, words={"temperature": "auto", "alpha": 0.9})
+    settle(tmp_path, {"settings": settings, "rows": 9}, words={"temperature": "auto", "alpha": 0.9})
+    other = {**settings, "distilled": ["Setting(1)", "Setting(2)"]}
+    words: dict[str, object] = {"temperature": [1.0, 2.0], "alpha": 0.9}
+    with pytest.raises(AttarError, match=r"\(temperature was auto, is \[1, 2\]\)\. Repeat"):
+        settle(tmp_path, {"settings": other, "rows": 9}, words=words)
+    with pytest.raises(AttarError, match=r"\(other settings of distilled; rows was 9, is 'aaa"):
+        settle(tmp_path, {"settings": other, "rows": 500 * "a"})
+    try:
+        settle(tmp_path, {"settings": other, "rows": 500 * "a"}, words=words)
+    except AttarError as error:
+        assert len(str(error)) < 300 + len(str(tmp_path))  # noqa: PT017
+
+
+@pytest.mark.parametrize("student", ["mpl", None, 3])
+def test_what_is_no_student_leaves_no_folder(tmp_path: Path, student: object) -> None:
+    families = "boosted, convnet, mlp, plain_convnet, resnet, table_mlp, tree"
+    with pytest.raises(AttarError, match=rf"attar.students \({families}.* Got {student!r}"):
+        run(student=student, out=tmp_path / "run")
+    with pytest.raises(AttarError, match="has its size already"):
+        run(student=lambda: torch.nn.Linear(13, 3), parameters=200, out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 def test_changed_labels_are_another_experiment(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,8 @@ from attar.data import ArrayData, Views, shift
 from attar.experiment import Experiment, Progress, distill
 from attar.experiment.arguments import views_to_choose
 from attar.experiment.arms import LOSSES
-from attar.experiment.searching import ALPHAS, TEMPERATURES, score, spaces
+from attar.experiment.search import search
+from attar.experiment.searching import ALPHAS, RATES, TEMPERATURES, between, same, score, spaces
 from attar.experiment.summary import summarise
 from attar.losses import squared_error
 from attar.students import mlp, tree
@@ -58,7 +60,7 @@ def test_every_arm_searches_at_the_same_cost_and_one_setting_of_each_is_chosen()
         assert whole <= 3.0 + 1e-9
         assert whole > 1.5
         assert sum(one.chosen for one in trials) == 1
-        assert len({one.setting for one in trials}) == len(trials) >= 8
+        assert len({one.setting.key for one in trials}) == len(trials) == 9
         chosen = next(one for one in trials if one.chosen)
         assert chosen.stopped_at is None
         assert experiment.arms[name].setting == chosen.setting
@@ -155,6 +157,11 @@ def test_trees_are_not_searched() -> None:
     [
         ({"loss": "best"}, "loss"),
         ({"loss": []}, "loss"),
+        ({"loss": 3}, "'loss' parameter.*Got 3"),
+        ({"loss": [["kl"]]}, "'loss' parameter"),
+        ({"loss": np.array(["kl", "dkd"])}, "'loss' parameter"),
+        ({"pseudo_labels": np.array([True, False])}, "'pseudo_labels' parameter.*Got array"),
+        ({"views": np.array([1, 2])}, "'views' parameter"),
         ({"loss": ["kl", "hint"]}, "loss"),
         ({"search_cost": 0.5}, "search_cost"),
         ({"temperature": "warm"}, "temperature"),
@@ -254,5 +261,79 @@ def test_guesses_that_are_none(value: Any, message: str) -> None:
     inputs, labels = load_wine(return_X_y=True)
     with pytest.raises(AttarError, match=message):
         run(train=(inputs, labels), pseudo_labels=value)
-    with pytest.raises(AttarError, match="student of a given size"):
+    with pytest.raises(AttarError, match="pseudo_labels is there for classes"):
         run(task="regression", loss=squared_error, pseudo_labels=True)
+
+
+@pytest.mark.parametrize(("cost", "begun"), [(3.0, 9), (6.0, 18), (21.0, 63)])
+@pytest.mark.parametrize("choices", [(True,), (True, False)])
+def test_every_arm_begins_as_many_trials(
+    cost: float, begun: int, choices: tuple[bool, ...]
+) -> None:
+    found = spaces(
+        "auto",
+        "auto",
+        None,
+        likely=([4.0], [0.9]),
+        learning_rate=0.1,
+        smoothing=[0.05, 0.1, 0.2, 0.1234],
+        unlabelled=True,
+        few_labels=False,
+        views=choices,
+        further=choices,
+    )
+    assert found is not None
+    looks = 10
+
+    def evaluate(point: Any, go_on: Any) -> None:
+        for look in range(1, looks + 1):
+            if not go_on(look, 0.01 * look - abs(point.get("learning_rate", 1.0) - 0.6)):
+                return
+
+    if choices == (True,):
+        begun = min(begun, len(TEMPERATURES) * len(ALPHAS))
+    assert found["distilled"].begun(cost=cost, looks=looks) == begun
+    for space in found.values():
+        given: Any = {"looks": looks, "cost": cost, "seed": 0}
+        last = space.further(begun)
+        points = [one.point for one in search(space.values, space.first, evaluate, **given)]
+        more = search(space.values, space.first, evaluate, last=last, **given)
+        tried = [one.point for one in more]
+        assert len(tried) == len({space.setting(one).key for one in tried}) == begun
+        # What a coarser grid had comes first, as it did.
+        assert tried[: len(points)] == points
+
+
+def test_a_finer_grid_lies_between_the_values_of_a_coarse_one() -> None:
+    found = between(RATES, 60)
+    assert len({*found, *RATES}) == 68
+    assert min(RATES) < min(found) < max(found) < max(RATES)
+    there = sorted([*found, *RATES])
+    assert max(high / low for low, high in itertools.pairwise(there)) < 1.2
+    assert between((0.0, 0.1, 0.4), 1) == (0.2,)  # 0 is a strength, and has no ratio
+
+
+def test_a_run_on_soft_targets_alone_is_tried_once_with_or_without_pseudo_labels() -> None:
+    given: Any = {"likely": ([2.0], [0.9]), "learning_rate": 0.1, "smoothing": [0.1]}
+    given |= {"unlabelled": True, "few_labels": True, "pseudo_labels": (False, True)}
+    found = spaces([1.0, 2.0], [0.5, 1.0], "auto", **given)
+    assert found is not None
+    space = found["distilled"]
+
+    def evaluate(point: Any, go_on: Any) -> None:
+        go_on(1, point["alpha"])
+
+    tried = search(space.values, space.first, evaluate, looks=1, cost=100.0, same=same)
+    assert len(tried) == 2 * len(LOSSES) * 3 == space.begun(cost=100.0, looks=1)
+    settings = {space.setting(one.point) for one in tried}
+    assert len(settings) == len(tried)
+    assert not any(one.pseudo_labels for one in settings if one.alpha == 1)
+    alone = spaces("auto", 1.0, None, **given)
+    assert alone is not None
+    assert "pseudo_labels" not in alone["distilled"].values
+
+
+@pytest.mark.parametrize("alpha", [1, 1.0, [1.0]])
+def test_pseudo_labels_beside_nothing_are_refused(alpha: Any) -> None:
+    with pytest.raises(AttarError, match="alpha=1 there is no hard loss"):
+        run(pseudo_labels=True, alpha=alpha)

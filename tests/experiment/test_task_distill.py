@@ -143,7 +143,7 @@ def test_what_was_exported_is_a_teacher_again_and_of_another_task_refused(tmp_pa
     assert any("came ready-made" in text for text in second.warnings)
     said = first.student(second.test.batch(torch.arange(48)).inputs)
     torch.testing.assert_close(second.teacher_logits, said, rtol=1e-4, atol=1e-2)
-    given = {"train": labels(), "task": "multilabel"}
+    given = {"train": labels(), "task": "multilabel", "parameters": 200}
     with pytest.raises(AttarError, match="It is one of 'regression'"):
         attar.distill(tmp_path / "first.onnx", attar.students.mlp, **given)
     assert not regression(ExtraTreesRegressor(3), steps=5).warnings

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
+from torch.func import functional_call
 from torch.nn import functional as F
 
 from attar.checks import AttarError
@@ -62,6 +64,23 @@ def test_embeddings_learn_and_memories_are_kept_but_do_not() -> None:
     assert names == linear
     assert {"student_memory", "teacher_memory", "constants"} <= set(loss.state_dict())
     assert not loss.student_memory.requires_grad
+
+
+def test_gradcheck() -> None:
+    loss = made().double()
+    loss(STUDENT, TEACHER, ROWS, OTHERS)  # sets the constants, which pass no gradient
+    learnt = {name: value.detach() for name, value in loss.named_parameters()}
+    names = list(learnt)
+
+    def of(student: Tensor, *values: Tensor) -> Tensor:
+        own = copy.deepcopy(loss)  # a visit moves the memories on
+        given = (student, TEACHER.double(), ROWS, OTHERS)
+        said: Tensor = functional_call(own, dict(zip(names, values, strict=True)), given)
+        return said
+
+    inputs = [STUDENT.double(), *learnt.values()]
+    assert of(*inputs).dtype is torch.float64
+    assert torch.autograd.gradcheck(of, [one.clone().requires_grad_() for one in inputs])
 
 
 def test_draws_follow_the_global_seed() -> None:

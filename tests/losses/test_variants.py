@@ -208,11 +208,27 @@ def test_never_below_zero(loss):
     assert float(loss(draw(200, 5), draw(200, 5, seed=1), temperature=2.0).min()) >= -1e-12
 
 
+def weight_by_hand(student: Tensor, teacher: Tensor) -> Tensor:
+    """1 - exp(-CE(q, y) / CE(p, y)) at T = 1, y the teacher's choice; without a gradient."""
+    place = teacher.argmax(dim=1, keepdim=True)
+    ours, theirs = (-z.detach().softmax(dim=1).gather(1, place).log() for z in (student, teacher))
+    return 1 - torch.exp(-ours / theirs)[:, 0]
+
+
 @losses
 def test_gradcheck(loss):
     teacher = draw(4, 5, seed=1)
     student = draw(4, 5).requires_grad_()
-    if loss is LOSSES["weighted_kl"]:  # its weight depends on the student and is held constant
+    if loss is weighted_kl:  # its weight depends on the student, and passes no gradient
+        held = weight_by_hand(student, teacher)
+
+        def as_if_held(z: Tensor) -> Tensor:
+            return loss(z, teacher, temperature=2.0) * held / weight_by_hand(z, teacher)
+
+        assert torch.autograd.gradcheck(as_if_held, student)
+        torch.testing.assert_close(
+            loss(student, teacher, temperature=2.0), held * kl(student, teacher, temperature=2.0)
+        )
         return
     assert torch.autograd.gradcheck(lambda z: loss(z, teacher, temperature=2.0), student)
 

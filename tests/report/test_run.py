@@ -11,6 +11,7 @@ import pytest
 from attar import AttarError
 from attar.report import as_run, page
 from attar.report.parts import LONGEST_TEXT, FolderParts, Node
+from attar.report.words import learnt
 
 
 def changed(folder: Path, change: object) -> Path:
@@ -179,3 +180,18 @@ def test_the_page_stays_small_whatever_the_folder_holds(make_run):
     curves = [{"arm": "hard", "seed": 0, "records": [record] * 3_000}] * 40
     (folder / "curves.json").write_text(json.dumps(curves), "utf-8")
     assert len(page(folder)) < 6_000_000
+
+
+def test_an_arm_has_learnt_from_the_further_rows_that_it_chose(make_run):
+    folder = make_run(rows=30)
+
+    def further(chosen):
+        def change(result):
+            result["rows"] |= {"unlabelled": 900, "drawn": 700}
+            result["arms"]["pseudo"]["setting"]["further"] = chosen
+
+        return change
+
+    for chosen, count in ((True, 900), (False, 200)):
+        told = learnt(as_run(changed(folder, further(chosen))))
+        assert f"of the {count} rows" in next(one["says"] for one in told if one["key"] == "pseudo")

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from torch import nn
+from torch.func import functional_call
 
 import attar
 from attar.checks import AttarError
@@ -15,6 +16,7 @@ from attar.engine import Distiller, TrainConfig, train
 from attar.losses import Objective, WithFeatures, hint, matched
 from attar.students import ReusedClassifier, bottleneck
 from attar.teachers import ModelTeacher
+from attar.types import Batch, Outputs
 
 
 def images(count: int = 48) -> ArrayData:
@@ -58,6 +60,68 @@ def test_it_learns_the_feature_and_answers_through_the_teachers_classifier(tmp_p
         student, tmp_path / "s.onnx", example=data.inputs, classes=data.classes
     )
     assert export.rows_checked == 48
+
+
+def by_hand() -> ReusedClassifier:
+    layers = nn.Linear(2, 2, bias=False), nn.Linear(2, 3, bias=False), nn.Linear(3, 2)
+    weights = [[1.0, 0], [1, 1]], [[1.0, 0], [0, 1], [1, -1]], [[1.0, 0, 1], [0, 2, 0]]
+    with torch.no_grad():
+        for layer, weight in zip(layers, weights, strict=True):
+            layer.weight.copy_(torch.tensor(weight))
+        layers[2].bias.copy_(torch.tensor([0.5, -1.0]))
+    return ReusedClassifier(*layers)
+
+
+OBJECTIVE = Objective([matched(hint, 1.0, student="projected", teacher="fc:input")])
+
+
+def test_its_answer_loss_and_gradient_by_hand() -> None:
+    student = by_hand()
+    said = student(torch.tensor([[1.0, 2.0]]))  # a feature of (1, 3)
+    assert said.features["projected"].tolist() == [[1, 3, -2]]
+    assert said.logits.tolist() == [[1 - 2 + 0.5, 2 * 3 - 1]]
+    told = Outputs(torch.zeros(1, 2), {"fc:input": torch.tensor([[2.0, 1.0, -2.0]])})
+    value, _ = OBJECTIVE(said, told, Batch(torch.zeros(1, 2), torch.arange(1), torch.zeros(1)))
+    assert value.item() == pytest.approx((1 + 4 + 0) / 3)
+    value.backward()
+    slope = torch.tensor([[-1.0], [2.0], [0.0]]) * 2 / 3  # of each number of the projected feature
+    torch.testing.assert_close(student.projector.weight.grad, slope * torch.tensor([[1.0, 3.0]]))
+    behind = student.projector.weight.detach().T @ slope
+    torch.testing.assert_close(student.backbone.weight.grad, behind * torch.tensor([[1.0, 2.0]]))
+    assert all(one.grad is None for one in student.classifier.parameters())
+
+
+def test_a_map_is_projected_as_it_is_and_pooled_for_the_classifier() -> None:
+    first, second, last = nn.Conv2d(1, 1, 1), nn.Conv2d(1, 2, 1), nn.Linear(2, 2)
+    with torch.no_grad():
+        first.weight.fill_(2.0), second.weight.copy_(torch.tensor([1.0, -1]).reshape(2, 1, 1, 1))
+        last.weight.copy_(torch.eye(2))
+        for layer in (first, second, last):
+            layer.bias.zero_()
+    said = ReusedClassifier(first, second, last)(torch.tensor([[[[1.0, 2.0], [3.0, 4.0]]]]))
+    assert said.features["projected"].tolist() == [[[[2, 4], [6, 8]], [[-2, -4], [-6, -8]]]]
+    assert said.logits.tolist() == said.features["pooled"].tolist() == [[5, -5]]
+
+
+def test_gradcheck_of_the_path_that_is_trained() -> None:
+    torch.manual_seed(0)
+    student = ReusedClassifier(
+        nn.Sequential(nn.Conv2d(1, 2, 3, padding=1), nn.Tanh()), bottleneck(2, 4), nn.Linear(4, 3)
+    ).double()
+    inputs = torch.randn(3, 1, 4, 4, dtype=torch.float64)
+    feature = torch.randn(3, 4, 4, 4, dtype=torch.float64)
+    told = Outputs(torch.zeros(3, 3, dtype=torch.float64), {"fc:input": feature})
+    batch = Batch(inputs, torch.arange(3), torch.arange(3))
+    names = [name for name, value in student.named_parameters() if value.requires_grad]
+    assert not any(name.startswith("classifier") for name in names)
+
+    def of(*values: torch.Tensor) -> torch.Tensor:
+        said = functional_call(student, dict(zip(names, values, strict=True)), (inputs,))
+        return OBJECTIVE(said, told, batch)[0]
+
+    values = [student.get_parameter(name).detach().clone().requires_grad_() for name in names]
+    assert of(*values).dtype is torch.float64
+    assert torch.autograd.gradcheck(of, values)
 
 
 def test_the_classifier_is_a_copy_that_never_trains() -> None:

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from attar.checks import check_number, need
+from attar.checks import AttarError, check_number, need
 from attar.cli.ensemble import Recipe
 from attar.cli.files import check_bundle, check_free
 from attar.cli.inputs import RunFiles, image_size, views_of
@@ -177,7 +177,10 @@ def distill(
     not_both("parameters", parameters, "shrink", shrink)
     if shrink is not None:
         check_number("attar distill", "shrink", shrink, low=1)
+    check_number("attar distill", "search-cost", search_cost, low=1)
     choices = Choices.of(recipe, task=task, student=student)
+    if pseudo_labels and task != "multiclass":
+        raise AttarError(f"attar distill: --pseudo-labels is there for classes. Got --task {task}.")
     numbers = training(
         "attar distill",
         **choices.numbers(temperature, alpha),
@@ -190,6 +193,9 @@ def distill(
     )
     need("torch", extra="train", purpose="attar distill")
     from attar import experiment as experiments
+    from attar.experiment.arguments import pseudo_labels_to_choose
+    from attar.experiment.between import is_table
+    from attar.experiment.inputs import check_student as check_sized
     from attar.experiment.tracking import check_trackers
 
     check_trackers(track)
@@ -197,6 +203,9 @@ def distill(
     splits, given = files.read(reading, seen)
     rows: dict[str, Any] = {"transfer": splits.transfer}
     rows |= choices.rows(transfer=transfer, shift=shift)
+    guesses = choices.guesses(pseudo_labels)
+    drawn = rows["transfer"] == "auto" and is_table(splits.train)
+    open_ = pseudo_labels_to_choose(guesses, splits, numbers["alpha"], more=drawn)
     pictures = image_size(given) is not None
     chosen = student or ("convnet" if pictures else "mlp")
     own = student_named(chosen)
@@ -205,9 +214,10 @@ def distill(
             parameters = _PARAMETERS
         else:
             shrink = _SHRINK
+    check_sized(own, parameters, shrink)
     with show.Reporter() as reporter:
         more: dict[str, Any] = {"shift": shift} if pictures else {"transfer": transfer}
-        more |= {"pseudo_labels": pseudo_labels} if splits.few_labels else {}
+        more |= {"pseudo_labels": pseudo_labels} if len(open_) > 1 else {}
         told = choices.told(temperature=temperature, alpha=alpha, **more)
         if told is not None:
             reporter.tell("recipe", told)
@@ -237,7 +247,7 @@ def distill(
             track=track,
             progress=reporter,
             task=task,
-            pseudo_labels=choices.guesses(pseudo_labels),
+            pseudo_labels=guesses,
             search_cost=search_cost,
             **numbers,
         )

@@ -67,9 +67,10 @@ class Choices:
 
     def numbers(self, temperature: str | None, alpha: str | None) -> dict[str, str]:
         """T and alpha in words: what the user said, else what is usual."""
+        usual = ("auto", "auto") if self.recipe else (TEMPERATURE, ALPHA)
         return {
-            "temperature": temperature or ("auto" if self.recipe else TEMPERATURE),
-            "alpha": alpha or ("auto" if self.recipe else ALPHA),
+            "temperature": usual[0] if temperature is None else temperature,
+            "alpha": usual[1] if alpha is None else alpha,
         }
 
     def guesses(self, pseudo_labels: bool | None) -> bool | str:

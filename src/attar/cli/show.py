@@ -230,6 +230,8 @@ def show_ladder(ladder: Ladder, folder: Path) -> None:
 
 def legend(experiment: Experiment) -> list[str]:
     """What the rows of the table are, for someone who has never heard of distillation."""
+    from attar.experiment.summary import unlabelled  # loads torch
+
     rows, sizes = experiment.facts["rows"], experiment.facts["sizes"]
     lines = [
         "How to read this: every student has the same small architecture "
@@ -241,7 +243,7 @@ def legend(experiment: Experiment) -> list[str]:
     if "pseudo" in experiment.arms:
         lines.append(
             "  pseudo-labels    the teacher's best guess as the label of each of the "
-            f"{rows['unlabelled']:,} unlabelled rows"
+            f"{unlabelled(rows, experiment.arms['pseudo'].setting):,} unlabelled rows"
         )
     lines.append("  distilled        the teacher's soft targets: how probable it finds every class")
     return [*lines, "NLL is the price of being sure and wrong (lower is better)."]

@@ -17,6 +17,8 @@ OBJECT = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
 STUDENTS = ("convnet", "mlp", "plain_convnet", "resnet")
 #: Those for tables; :data:`attar.students.TABLES`.
 TABLES = ("boosted", "table_mlp", "tree")
+#: Losses by name; :data:`attar.experiment.arms.LOSSES`.
+LOSSES = ("kl", "jsd", "dkd", "standardized_kl")
 #: How models of timm are named, as in ``timm:resnet10t+resnet18``: from small to large.
 TIMM = "timm:"
 
@@ -111,9 +113,23 @@ def training(
         "learning_rate": learning_rate,
     }
     if loss is not None:
-        names = loss.split(",")
-        found["loss"] = names if len(names) > 1 else loss
+        found["loss"] = losses(loss)
     return found
+
+
+def losses(word: str) -> str | list[str]:
+    """A loss, a list of losses with commas between, or ``auto``.
+
+    Raises:
+        AttarError: If a name is not known.
+    """
+    names = list(dict.fromkeys(name.strip() for name in word.split(",")))
+    if names != ["auto"] and not all(name in LOSSES for name in names):
+        raise AttarError(
+            f"--loss must be {', '.join(LOSSES)}, a list of these with commas between, or auto. "
+            f"Got {_shown(word)}."
+        )
+    return names if len(names) > 1 else names[0]
 
 
 def choices(owner: str, name: str, word: str, *, high: float) -> float | list[float] | str:
@@ -127,7 +143,9 @@ def choices(owner: str, name: str, word: str, *, high: float) -> float | list[fl
     numbers = [_number(part) for part in word.split(",")]
     known = [number for number in numbers if number is not None]
     if len(known) < len(numbers):
-        raise AttarError(f"--{name} must be a number, a list such as 2,4,8, or auto. Got {word}.")
+        raise AttarError(
+            f"--{name} must be a number, a list such as 2,4,8, or auto. Got {_shown(word)}."
+        )
     for number in known:
         check_number(owner, name, number, low=0, low_open=True, high=high)
     return known if len(known) > 1 else known[0]
@@ -156,6 +174,10 @@ def seeds_of(word: str) -> int | list[int]:
     if not parts or not all(part.isdecimal() for part in parts):
         raise AttarError(f"--seeds must be a count (3) or a list (0,1,5). Got {word}.")
     return [int(part) for part in parts] if "," in word else int(parts[0])
+
+
+def _shown(word: str) -> str:
+    return word if word.strip() else repr(word)
 
 
 def _number(text: str) -> float | None:

@@ -76,13 +76,15 @@ def train_all(
         factor = 1.0 if looks else factor
         if hunt is not None:
             space = hunt.spaces[arm]
+            often = -(-steps // (trainer.config.evaluate_every or steps))
             best, found = search_arm(
                 trainer,
                 replace(space, learning_rate=factor * space.learning_rate),
                 seeds[0],
                 cost=hunt.cost,
-                looks=-(-steps // (trainer.config.evaluate_every or steps)),
+                looks=often,
                 folder=hunt.folder,
+                trials=hunt.spaces["distilled"].begun(cost=hunt.cost, looks=often),
             )
             trials += found
             done += round(hunt.cost)

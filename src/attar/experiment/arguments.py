@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -101,6 +101,37 @@ def transfer_to_choose(transfer: Any) -> tuple[Any, bool]:
     return transfer, isinstance(transfer, str)
 
 
+def check_alone(given: Mapping[str, Any], *, pseudo_labels: Any, views: Any, transfer: Any) -> None:
+    """Raise, naming all of them, where arguments do not go with a size that is looked for.
+
+    >>> check_alone({"shrink": 10}, pseudo_labels=False, views=None, transfer=None)
+    Traceback (most recent call last):
+    attar.checks.AttarError: distill: student_size='auto' does not go with shrink=. Leave it out.
+    """
+    there = [name for name, value in given.items() if value is not None]
+    chosen = {
+        "pseudo_labels": pseudo_labels is not False,
+        "views": views is not None and not isinstance(views, Views),
+        "transfer": transfer_to_choose(transfer)[1],
+    }
+    open_ = [name for name, choice in chosen.items() if choice]
+    names = [f"{name}=" for name in (*there, *open_)]
+    if not names:
+        return
+    recipe = " (attar.RECIPE)" if len(open_) == len(chosen) else ""
+    message = (
+        f"distill: student_size='auto' does not go with {', '.join(names)}{recipe}. Leave "
+        f"{'it' if len(names) == 1 else 'them'} out"
+    )
+    if open_:
+        same = "**attar.RECIPE" if recipe else f"{open_[0]}=..."
+        message += (
+            ", or look for the size first: found = attar.ladder(teacher, student, train=...), then "
+            f"attar.distill(..., parameters=found.chosen.costs.parameters, {same})"
+        )
+    raise AttarError(f"{message}.")
+
+
 def views_to_choose(
     views: Any, data: Data, *, anew: bool = True
 ) -> tuple[Views | None, tuple[bool, ...]]:
@@ -112,7 +143,7 @@ def views_to_choose(
         anew: Whether the teacher can be asked about views that nobody has seen before. One that
             cannot may have answered about those that the data has.
     """
-    if views == "auto":
+    if isinstance(views, str) and views == "auto":
         usual = usual_views(data) if anew else getattr(data, "views", None)
         return usual, (True,) if usual is None else (True, False)
     if views is None or isinstance(views, Views):
@@ -142,29 +173,43 @@ def with_views(splits: Splits, views: Views) -> Splits:
     )
 
 
-def pseudo_labels_to_choose(pseudo_labels: Any, splits: Splits) -> tuple[bool, ...]:
+def pseudo_labels_to_choose(
+    pseudo_labels: Any, splits: Splits, alpha: Any, *, more: bool = False
+) -> tuple[bool, ...]:
     """Whether rows without a label have the teacher's argmax as one: yes, no, or both to choose.
 
     Args:
         pseudo_labels: As :func:`distill` takes them.
         splits: The rows.
+        alpha: As :func:`distill` takes it.
+        more: Whether rows without a label are still to be drawn.
 
     Raises:
-        AttarError: If it is none of these, or there are no such rows.
+        AttarError: If it is none of these, or there are no such rows, or no loss for them.
     """
+    alone = not isinstance(alpha, str) and min(_listed(alpha)) == 1
     if isinstance(pseudo_labels, bool):
-        if pseudo_labels and not splits.unlabelled_rows:
+        if pseudo_labels and not splits.unlabelled_rows and not more:
             raise AttarError(
                 "distill: every row that teaches has a label, so pseudo_labels=True would change "
                 "nothing. Leave it out."
             )
+        if pseudo_labels and alone:
+            raise AttarError(
+                "distill: with alpha=1 there is no hard loss, so pseudo_labels=True would change "
+                "nothing. Leave it out, or give an alpha below 1."
+            )
         return (pseudo_labels,)
-    if pseudo_labels != "auto":
+    if not isinstance(pseudo_labels, str) or pseudo_labels != "auto":
         raise AttarError(
             "The 'pseudo_labels' parameter of distill must be True, False or 'auto'. Got "
             f"{pseudo_labels!r} instead."
         )
-    return (False, True) if splits.few_labels else (False,)
+    return (False, True) if splits.few_labels and not alone else (False,)
+
+
+def _listed(value: Any) -> list[Any]:
+    return list(value) if isinstance(value, list | tuple) else [value]
 
 
 def strengths_of(smoothing: Sequence[float] | None, soft: Tensor) -> list[float]:

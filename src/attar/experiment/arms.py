@@ -157,10 +157,16 @@ def candidates(
     """
     distilled = [
         Setting(
-            "distilled", learning_rate, temperature=t, alpha=a, further=more, pseudo_labels=guess
+            "distilled",
+            learning_rate,
+            temperature=t,
+            alpha=a,
+            further=more,
+            pseudo_labels=guess and a < 1,  # at 1 there is no hard loss, and no label in it
         )
         for t, a, guess, more in itertools.product(temperatures, alphas, pseudo_labels, further)
     ]
+    distilled = list(dict.fromkeys(distilled))
     trials = len(distilled)
     rates = [learning_rate * factor for factor in _factors(trials)]
     fewer = [learning_rate * factor for factor in _factors(trials // len(further))]
@@ -226,10 +232,10 @@ def as_losses(loss: Any) -> tuple[SoftLoss, Any]:
     """
     if callable(loss):
         return loss, None
-    if loss == "auto":
+    if isinstance(loss, str) and loss == "auto":
         return kl, "auto"
-    names = [loss] if isinstance(loss, str) else list(loss or ())
-    unknown = [one for one in names if one not in LOSSES]
+    names = list(loss) if isinstance(loss, Sequence) and not isinstance(loss, str) else [loss]
+    unknown = [one for one in names if not isinstance(one, str) or one not in LOSSES]
     if unknown or not names:
         raise AttarError(
             f"The 'loss' parameter of distill must be a function, one of {', '.join(LOSSES)}, some "

@@ -44,7 +44,7 @@ def rows_between(splits: Splits, *, seed: int = 0) -> Splits:
     first = 1 + max(int(part.rows.max()) for part in (train, splits.validation, splits.test))
     rows = torch.arange(first, first + len(inputs))
     further = ArrayData(torch.from_numpy(np.ascontiguousarray(inputs)), rows=rows)
-    return replace(splits, train=add_rows(train, further), added=rows)
+    return replace(splits, train=add_rows(train, further), added=rows, drawn=True)
 
 
 def is_table(data: Data) -> bool:

@@ -14,6 +14,7 @@ from attar.engine.processes import Processes
 from attar.experiment import arms as arms_of
 from attar.experiment.all_arms import Hunt, train_all
 from attar.experiment.arguments import (
+    check_alone,
     configured,
     names_of,
     pseudo_labels_to_choose,
@@ -27,7 +28,7 @@ from attar.experiment.crossfit import Fit
 from attar.experiment.folder import identity, run_folder, settle
 from attar.experiment.foreseen import Foreseen
 from attar.experiment.growing import at_most_one
-from attar.experiment.inputs import make_splits, plan_student, size_of
+from attar.experiment.inputs import check_student, make_splits, plan_student, size_of
 from attar.experiment.opening import measure, open_test, smallest_member
 from attar.experiment.progress import OnProgress, Progress, quietly
 from attar.experiment.result import Experiment
@@ -131,7 +132,8 @@ def distill(
             a list to choose from, or ``"auto"``.
         pseudo_labels: Whether the hard loss beside the soft one takes the teacher's argmax for the
             label of a row that has none; ``"auto"`` chooses on validation where less than a fifth
-            of the rows have a label. The arm of pseudo-labels learns from that alone.
+            of the rows that were given have a label. With an alpha of 1 there is no hard loss, and
+            nothing to choose. The arm of pseudo-labels learns from that alone.
         loss: A function ``(student, teacher, *, temperature) -> [N]``; a name, ``"kl"``, ``"jsd"``,
             ``"dkd"`` or ``"standardized_kl"``; several names, or ``"auto"`` for all of these.
             With several, or where T or alpha is ``"auto"``, the three are looked for together on
@@ -153,7 +155,8 @@ def distill(
         shrink: Its size, as times smaller than the teacher's smallest member.
         student_size: ``"auto"`` looks for the size, in place of these two: that of the smallest of
             :func:`attar.ladder` which keeps 97 % of the teacher's accuracy on validation; where
-            none does, of the best, with a warning. ``ladder.json`` in ``out`` tells of all.
+            none does, of the best, with a warning. ``ladder.json`` in ``out`` tells of all. For
+            a student by the recipe, call the ladder first and then this with ``parameters``.
         views: Seeded transforms: teacher and student see the same views of each row. ``[None,
             views]`` lets every arm choose on validation whether it learns from views or from the
             rows as they are (small students are often better without); ``"auto"`` does so with
@@ -212,24 +215,14 @@ def distill(
         Hinton, Vinyals, Dean 2015, Distilling the Knowledge in a Neural Network.
     """
     check_task("distill", task)
-    if student_size is not None or task != "multiclass":
-        if transfer_to_choose(transfer)[1]:
-            raise AttarError(
-                "distill: a choice of transfer is there for classes and a student of a given size. "
-                "Give the rows themselves, or none."
-            )
-        if pseudo_labels is not False:
-            raise AttarError(
-                "distill: pseudo_labels is there for classes and a student of a given size. Leave "
-                "it out."
-            )
     if student_size is not None:
         # The ladder stands on this module.
         from attar.experiment.sizing import check_sizing, sized
 
+        check_sizing(student_size, task, {})
         given = {"parameters": parameters, "shrink": shrink, "targets": targets, "track": track}
-        given |= {"groups": groups, "fit": fit, "accelerator": accelerator, "views": views}
-        check_sizing(student_size, task, given)
+        given |= {"groups": groups, "fit": fit, "accelerator": accelerator}
+        check_alone(given, pseudo_labels=pseudo_labels, views=views, transfer=transfer)
         return sized(
             teacher,
             student,
@@ -264,6 +257,13 @@ def distill(
         # The tasks beside classes stand on this module.
         from attar.experiment.task_distill import check_arguments, distill_task
 
+        if transfer_to_choose(transfer)[1]:
+            raise AttarError(
+                "distill: a choice of transfer is there for classes. Give the rows themselves, or "
+                "none."
+            )
+        if pseudo_labels is not False:
+            raise AttarError("distill: pseudo_labels is there for classes. Leave it out.")
         given = {"views": views, "calibrate": calibrate, "targets": targets, "track": track}
         given |= {"groups": groups, "fit": fit}
         check_arguments(task, {**given, "accelerator": accelerator})
@@ -317,11 +317,10 @@ def distill(
         seed=split_seed,
     )
     # What is added here makes no run longer: an epoch is a pass over what was given.
-    passed = len(splits.train)
+    passed, few = len(splits.train), splits.few_labels
     splits, in_views = widened(
         splits, teacher, views=views, between=between, seed=split_seed, tell=tell
     )
-    guesses = pseudo_labels_to_choose(pseudo_labels, splits)
     with_or_without = (True, False) if optional and splits.added is not None else (True,)
     cut_here = test is None or validation is None
     if fit is not None and folds is None:
@@ -330,9 +329,11 @@ def distill(
     total = steps_of(steps, epochs, passed, batch_size)
     for name, value, high in (("temperature", temperature, 1e3), ("alpha", alpha, 1.0)):
         arms_of.as_choices(name, value, auto=[1.0], low=0, high=high)
+    guesses = pseudo_labels_to_choose(pseudo_labels, splits, alpha)
     check_number("distill", "search_cost", search_cost, low=1)
     check_number("distill", "evaluations", evaluations, low=1, whole=True)
     usual, names = arms_of.as_losses(loss)
+    check_student(student, parameters, shrink)
     check_number("distill", "latency_seconds", latency_seconds, low=0)
     for value in smoothing or ():
         check_number("distill", "smoothing", value, low=0, high=1, high_open=True)
@@ -379,9 +380,7 @@ def distill(
             on_record=tracking.record,
         )
         soft = stores["train"].logits(splits.train.rows)
-        found = arms_of.automatic(
-            len(splits.train.classes), size_of(plan), few_labels=splits.few_labels
-        )
+        found = arms_of.automatic(len(splits.train.classes), size_of(plan), few_labels=few)
         settings = arms_of.candidates(
             at_most_one(temperature)
             if plan.grown
@@ -404,7 +403,7 @@ def distill(
                 learning_rate=learning_rate,
                 smoothing=strengths_of(smoothing, soft),
                 unlabelled=splits.unlabelled_rows > 0,
-                few_labels=splits.few_labels,
+                few_labels=few,
                 views=in_views,
                 further=with_or_without,
                 pseudo_labels=guesses,
@@ -412,7 +411,10 @@ def distill(
         hunt = None if wide is None else Hunt(wide, search_cost, folder / "search")
         tried: Any = settings if wide is None else {arm: [one] for arm, one in wide.items()}
         here = identity(trainer, tried, numbers, stores)
-        processes.first(lambda: settle(folder, here))
+        words = {"temperature": temperature, "alpha": alpha, "loss": loss, "views": views}
+        words |= {"pseudo_labels": pseudo_labels, "transfer": transfer, "smoothing": smoothing}
+        words["learning_rate"] = learning_rate
+        processes.first(lambda: settle(folder, here, words=words))
         foreseen = Foreseen(folder, tell, trainer, stores)
         processes.first(lambda: foreseen.before(asked))
         chosen, trials = train_all(trainer, settings, numbers, tell, hunt, foreseen)

@@ -83,26 +83,69 @@ def identity(
     }
 
 
-def settle(folder: Path, here: Mapping[str, Any], *, owner: str = "distill") -> None:
+def settle(
+    folder: Path,
+    here: Mapping[str, Any],
+    *,
+    owner: str = "distill",
+    words: Mapping[str, Any] | None = None,
+) -> None:
     """Note whose folder this is, or refuse to mix two experiments in it.
+
+    Args:
+        folder: Of the run.
+        here: What decides what its runs come to, see :func:`identity`.
+        owner: Whose it is, for messages.
+        words: The arguments that the settings came from, to say which of them differ.
 
     Raises:
         AttarError: If the folder holds runs of another experiment; the message says what differs.
     """
     path = folder / "run.json"
+    now = {name: _said(value) for name, value in (words or {}).items()}
     if path.exists():
         there = json.loads(path.read_text("utf-8"))
-        differing = [
-            f"{key} was {there.get(key)!r}, is {value!r}"
-            for key, value in here.items()
-            if there.get(key) != value
-        ]
+        differing: list[str] = []
+        for key, value in here.items():
+            was = there.get(key)
+            if was != value and key == "settings":
+                differing += _settings(was or {}, value, there.get("words") or {}, now)
+            elif was != value:
+                differing.append(f"{key} was {_short(repr(was))}, is {_short(repr(value))}")
         if differing:
             raise AttarError(
                 f"{owner}: {folder} holds another experiment ({'; '.join(differing)}). Repeat the "
                 "arguments that it was started with, or name another folder."
             )
-    write_text(owner, path, json.dumps(here, indent=1))
+    write_text(owner, path, json.dumps({**here, **({"words": now} if now else {})}, indent=1))
+
+
+def _settings(
+    was: Mapping[str, Any], are: Mapping[str, Any], then: Mapping[str, str], now: Mapping[str, str]
+) -> list[str]:
+    """Which arguments the settings differ in; where these say nothing, of which arms they are."""
+    found = [
+        f"{name} was {then[name]}, is {said}"
+        for name, said in now.items()
+        if name in then and then[name] != said
+    ]
+    arms = [arm for arm in {**was, **are} if was.get(arm) != are.get(arm)]
+    return found or [f"other settings of {', '.join(arms)}"]
+
+
+def _said(value: Any) -> str:
+    """An argument in a few words."""
+    if isinstance(value, list | tuple):
+        return _short(f"[{', '.join(map(_said, value))}]")
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return f"{value:g}"
+    if value is None or isinstance(value, str | bool):
+        return str(value)
+    return str(getattr(value, "__name__", type(value).__name__))
+
+
+def _short(text: str, most: int = 40) -> str:
+    return text if len(text) <= most else f"{text[: most - 3]}..."
 
 
 def _name(loss: Any) -> str:

@@ -15,7 +15,7 @@ from attar.data import ArrayData, MappedData, as_data, split
 from attar.data.split import among_themselves
 from attar.experiment.together import Groups
 from attar.experiment.transfer import add_rows, read_transfer, still_there
-from attar.students import Family, TreeEnsemble, count_parameters, fit_to
+from attar.students import FAMILIES, TABLES, Family, TreeEnsemble, count_parameters, fit_to
 from attar.types import Data, is_known
 
 #: What makes a fresh student; called under a seed, so that arms of a seed start alike.
@@ -34,6 +34,7 @@ class Splits:
         groups: Which rows belong together; None where that was not said.
         added: The row numbers of further rows in ``train``, which teach by the soft loss alone;
             None where there are none.
+        drawn: Whether these were drawn here, between the rows that were given.
     """
 
     train: Data
@@ -42,6 +43,7 @@ class Splits:
     transfer: Data | None = None
     groups: Groups | None = None
     added: Tensor | None = None
+    drawn: bool = False
 
     @property
     def taught(self) -> Data:
@@ -84,8 +86,9 @@ class Splits:
 
     @property
     def few_labels(self) -> bool:
-        """Whether less than a fifth of the rows that teach have a label."""
-        return self.unlabelled_rows > 4 * (len(self.taught) - self.unlabelled_rows)
+        """Whether less than a fifth of the rows that teach, of those given, have a label."""
+        drawn = len(self.added) if self.drawn and self.added is not None else 0
+        return self.unlabelled_rows - drawn > 4 * (len(self.taught) - self.unlabelled_rows)
 
 
 def make_splits(
@@ -213,6 +216,39 @@ class StudentPlan:
     grown: bool = False
 
 
+def check_student(student: Any, parameters: int | None, shrink: float | None) -> None:
+    """Raise unless this is a student, with a size where it needs one and none where it has one.
+
+    Raises:
+        AttarError: With the families that there are.
+    """
+    if isinstance(student, Family):
+        if (parameters is None) == (shrink is None):
+            raise AttarError(
+                "distill: a student family needs its size: either parameters=20_000 or shrink=10 "
+                "(times smaller than the teacher's smallest member)."
+            )
+        if shrink is None:
+            check_number("distill", "parameters", parameters, low=1, whole=True)
+        else:
+            check_number("distill", "shrink", shrink, low=1)
+        return
+    if isinstance(student, StudentPlan):
+        return
+    if not callable(student):  # a module is
+        families = ", ".join(sorted({**FAMILIES, **TABLES}))
+        raise AttarError(
+            f"distill: student must be a family of attar.students ({families}: attar.students.mlp, "
+            "say), a callable without arguments that makes a torch.nn.Module, or a "
+            f"torch.nn.Module. Got {student!r}."
+        )
+    if parameters is not None or shrink is not None:
+        raise AttarError(
+            "distill: parameters= and shrink= size a family (attar.students.mlp, say). Got the "
+            f"student {type(student).__name__}, which has its size already."
+        )
+
+
 def plan_student(
     student: Any,
     data: Data,
@@ -231,49 +267,33 @@ def plan_student(
         shrink: The budget as a fraction of the teacher's smallest member: 10 means a tenth.
         teacher_parameters: Of that smallest member.
     """
+    check_student(student, parameters, shrink)
     if isinstance(student, Family):
         budget = _budget(parameters, shrink, teacher_parameters)
         return _plan_family(student, data, budget)
     if isinstance(student, StudentPlan):
         return student
-    if parameters is not None or shrink is not None:
-        raise AttarError(
-            "distill: parameters= and shrink= size a family (attar.students.mlp, say). Got the "
-            f"student {type(student).__name__}, which has its size already."
-        )
     if isinstance(student, nn.Module):
         return StudentPlan(
             lambda: copy.deepcopy(student), type(student).__name__, shared_start=True
         )
-    if callable(student):
-        made = student()
-        if not isinstance(made, nn.Module):
-            raise AttarError(
-                f"distill: student() must return a torch.nn.Module. Got {type(made).__name__}."
-            )
-        return StudentPlan(student, type(made).__name__, grown=isinstance(made, TreeEnsemble))
-    raise AttarError(
-        "distill: student must be a family of attar.students, a callable without arguments that "
-        f"makes a torch.nn.Module, or a torch.nn.Module. Got {type(student).__name__}."
-    )
+    made = student()
+    if not isinstance(made, nn.Module):
+        raise AttarError(
+            f"distill: student() must return a torch.nn.Module. Got {type(made).__name__}."
+        )
+    return StudentPlan(student, type(made).__name__, grown=isinstance(made, TreeEnsemble))
 
 
 def _budget(parameters: int | None, shrink: float | None, teacher: int | None) -> int:
-    if parameters is not None and shrink is None:
-        check_number("distill", "parameters", parameters, low=1, whole=True)
+    if parameters is not None:
         return parameters
-    if shrink is not None and parameters is None:
-        check_number("distill", "shrink", shrink, low=1)
-        if teacher is None:
-            raise AttarError(
-                "distill: shrink= needs a teacher whose parameters can be counted, and this one "
-                "has none. Give the student's size with parameters= instead."
-            )
-        return int(teacher / shrink)
-    raise AttarError(
-        "distill: a student family needs its size: either parameters=20_000 or shrink=10 (times "
-        "smaller than the teacher's smallest member)."
-    )
+    if teacher is None:
+        raise AttarError(
+            "distill: shrink= needs a teacher whose parameters can be counted, and this one "
+            "has none. Give the student's size with parameters= instead."
+        )
+    return int(teacher / cast(float, shrink))
 
 
 def _plan_family(family: Family, data: Data, budget: int) -> StudentPlan:

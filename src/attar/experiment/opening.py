@@ -163,6 +163,12 @@ def facts_of(
             "validation": len(splits.validation),
             "test": len(splits.test),
             **({} if splits.transfer is None else {"transfer": len(splits.transfer)}),
+            # Of the unlabelled ones: an arm may have chosen to do without.
+            **(
+                {}
+                if splits.added is None
+                else {"drawn" if splits.drawn else "further": len(splits.added)}
+            ),
         },
         "views": splits.train.view_count,
         "classes": list(splits.train.classes),

@@ -7,8 +7,8 @@ Parzen estimator), beginning with what is known to work.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping, Sequence
+import itertools
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,7 +17,8 @@ from attar.checks import AttarError, check_number, need
 #: One of so many trials goes on after a look, and the next look that counts comes after so many
 #: times the steps; twice as many of the last ones are carried to their end.
 FACTOR = 3
-#: Settings that are suggested again are not tried again; after so many of them there is no more.
+#: Settings that are suggested again are not tried again; after so many of them nothing is suggested
+#: any more, and what is left is tried in order.
 _REPEATS = 50
 
 Point = Mapping[str, Any]
@@ -67,6 +68,8 @@ def search(
     looks: int,
     cost: float = 3.0,
     seed: int = 0,
+    last: Sequence[Point] = (),
+    same: Callable[[Point], Point] = lambda point: point,
     before: Sequence[Tried] = (),
     keep: Callable[[list[Tried]], None] = lambda tried: None,
 ) -> list[Tried]:
@@ -80,6 +83,9 @@ def search(
         cost: What all trials may cost together, in whole ones; at least 1. 3 pays for nine trials,
             three that go on, and two to the end.
         seed: Of the suggestions: the same seed and the same scores give the same trials.
+        last: Points to end with, where all of the space was tried: a search of a small space may
+            so have as many trials as one of a large space.
+        same: Of points that come to the same, gives the one that is tried.
         before: The trials of a search that was stopped: what they came to is not done again.
         keep: Called with all trials so far after each step.
 
@@ -107,7 +113,7 @@ def search(
     check_number("search", "looks", looks, low=1, whole=True)
     if not space or not all(space.values()):
         raise AttarError("search: every name of the space needs values to choose from.")
-    hunt = _Hunt(space, first, looks, cost, seed)
+    hunt = _Hunt(space, first, last, same, looks, cost, seed)
     there = list(before)
     while len(hunt.tried) < hunt.counts[0]:
         old = there[len(hunt.tried)] if len(hunt.tried) < len(there) else None
@@ -129,6 +135,8 @@ class _Hunt:
         self,
         space: Mapping[str, Sequence[Any]],
         first: Sequence[Point],
+        last: Sequence[Point],
+        same: Callable[[Point], Point],
         looks: int,
         cost: float,
         seed: int,
@@ -143,9 +151,11 @@ class _Hunt:
             self.study.enqueue_trial(
                 {name: self._place(name, value) for name, value in point.items()}
             )
-        points = math.prod(len(values) for values in space.values())
-        self.counts = counts(cost, looks, points)
+        self.same = same
+        self.counts = counts(cost, looks, size(space, same) + len(last))
         self.tried: list[Tried] = []
+        self.left = self._in_order(last)
+        self.suggests = True
 
     def _place(self, name: str, value: Any) -> Any:
         values = list(self.space[name])
@@ -153,8 +163,24 @@ class _Hunt:
             raise AttarError(f"search: {name}={value!r} is not among {values}.")
         return value if isinstance(value, str) else values.index(value)
 
-    def suggest(self) -> tuple[Any, dict[str, Any]] | None:
-        """A point that was not tried yet; None where there seems to be no more."""
+    def _in_order(self, last: Sequence[Point]) -> Iterator[dict[str, Any]]:
+        """All of the space, and the points to end with."""
+        for values in itertools.product(*self.space.values()):
+            yield dict(self.same(dict(zip(self.space, values, strict=True))))
+        yield from map(dict, last)
+
+    def next(self) -> tuple[Any, dict[str, Any]] | None:
+        """A point that was not tried yet, and the sampler's trial; None where there is no more."""
+        found = self._suggest() if self.suggests else None
+        if found is not None:
+            return found
+        self.suggests = False
+        for point in self.left:
+            if not any(one.point == point for one in self.tried):
+                return None, point
+        return None
+
+    def _suggest(self) -> tuple[Any, dict[str, Any]] | None:
         for _ in range(_REPEATS):
             trial = self.study.ask()
             point = {}
@@ -163,6 +189,7 @@ class _Hunt:
                     point[name] = trial.suggest_categorical(name, list(values))
                 else:
                     point[name] = values[trial.suggest_int(name, 0, len(values) - 1)]
+            point = dict(self.same(point))
             known = next((one for one in self.tried if one.point == point), None)
             if known is None:
                 return trial, point
@@ -171,7 +198,7 @@ class _Hunt:
 
     def begin(self, before: Tried | None, evaluate: Evaluate) -> bool:
         """Another trial up to its first look; False where there is nothing more to try."""
-        found = self.suggest()
+        found = self.next()
         if found is None:
             return False
         trial, point = found
@@ -182,7 +209,8 @@ class _Hunt:
             )
         one = Tried(point) if before is None else before
         self.carry(one, self.levels[0], evaluate)
-        self.study.tell(trial, one.scores[self.levels[0]])
+        if trial is not None:
+            self.study.tell(trial, one.scores[self.levels[0]])
         self.tried.append(one)
         return True
 
@@ -221,6 +249,18 @@ def levels(looks: int) -> list[int]:
         found.append(look)
         look *= FACTOR
     return [one for one in found if one < looks] + [looks]
+
+
+def size(space: Mapping[str, Sequence[Any]], same: Callable[[Point], Point]) -> int:
+    """How many points of a space are different ones.
+
+    >>> size({"a": [1, 2, 3], "b": [1, 2]}, lambda point: {**point, "b": 1})
+    3
+    """
+    points = (
+        same(dict(zip(space, one, strict=True))) for one in itertools.product(*space.values())
+    )
+    return len({tuple(point.items()) for point in points})
 
 
 def counts(cost: float, looks: int, points: int) -> list[int]:

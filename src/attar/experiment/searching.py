@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import math
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -13,7 +15,7 @@ from attar.checks import AttarError
 from attar.engine import Record
 from attar.experiment.arms import LOSSES, Run, Setting, Trainer
 from attar.experiment.result import Trial
-from attar.experiment.search import GoOn, Point, Tried, search
+from attar.experiment.search import GoOn, Point, Tried, counts, search, size
 from attar.files import write_text
 
 #: What "auto" looks through.
@@ -48,6 +50,27 @@ class ArmSpace:
         rate = self.learning_rate * numbers.pop("learning_rate", 1.0)
         return Setting(self.arm, rate, **numbers)
 
+    def begun(self, *, cost: float, looks: int) -> int:
+        """How many trials a search at this cost begins."""
+        return counts(cost, looks, size(self.values, same))[0]
+
+    def further(self, trials: int) -> tuple[Point, ...]:
+        """Points between these, where there are fewer than so many trials.
+
+        A learning rate or a strength can be looked for as finely as one likes: an arm that has
+        nothing else to choose is so tuned as often as one with T, alpha and more.
+        """
+        name = next((one for one in ("learning_rate", "smoothing") if one in self.values), None)
+        if name is None:
+            return ()
+        rest = [values for other, values in self.values.items() if other != name]
+        each = math.prod(len(values) for values in rest)
+        missing = max(0, trials - each * len(self.values[name]))
+        wider = {**self.values, name: between(self.values[name], -(-missing // each))}
+        return tuple(
+            dict(zip(wider, one, strict=True)) for one in itertools.product(*wider.values())
+        )
+
 
 def spaces(
     temperature: Any,
@@ -77,7 +100,7 @@ def spaces(
         views: True, False, or both where that is to be chosen: every arm looks through them.
         further: The same of further rows, for the arms that hear the teacher.
         pseudo_labels: The same of the teacher's argmax as the label of rows without one, for the
-            distilled arm.
+            distilled arm; where alpha is 1 nobody asks for a label, and there is nothing to choose.
     """
     auto = any(isinstance(one, str) and one == "auto" for one in (temperature, alpha))
     if not auto and loss is None:
@@ -97,7 +120,7 @@ def spaces(
     elif isinstance(loss, list | tuple):
         values["loss"] = tuple(loss)
         first = [{**point, "loss": loss[0]} for point in first]
-    if tuple(pseudo_labels) != (False,):
+    if tuple(pseudo_labels) != (False,) and min(values["alpha"]) < 1:
         # What the hard loss says of every row can be worth as much as the soft one, that of a few
         # labels cannot.
         values["pseudo_labels"] = tuple(pseudo_labels)
@@ -133,6 +156,31 @@ def _with_choice(space: ArmSpace, name: str, values: Sequence[bool]) -> ArmSpace
     return replace(space, values={**space.values, name: tuple(values)}, first=tuple(first[:4]))
 
 
+def same(point: Point) -> Point:
+    """Of points whose runs are one and the same, the one that is tried.
+
+    >>> same({"alpha": 1.0, "pseudo_labels": True})
+    {'alpha': 1.0, 'pseudo_labels': False}
+    """
+    guesses = point.get("pseudo_labels") and point.get("alpha") == 1
+    return {**point, "pseudo_labels": False} if guesses else point
+
+
+def between(values: Sequence[float], count: int) -> tuple[float, ...]:
+    """So many further values, each in the middle of the widest gap that is left, by ratio.
+
+    >>> between((0.5, 1.0, 4.0), 3)
+    (2.0, 0.7071, 1.4142)
+    """
+    there, found = sorted(value for value in values if value > 0), []
+    for _ in range(count):
+        gaps = [round(high / low, 6) for low, high in itertools.pairwise(there)]
+        place = max(range(len(gaps)), key=gaps.__getitem__)
+        found.append(round(math.sqrt(there[place] * there[place + 1]), 4))
+        there.insert(place + 1, found[-1])
+    return tuple(found)
+
+
 def _values(given: Any, auto: tuple[float, ...]) -> tuple[Any, ...]:
     if isinstance(given, str):
         return auto
@@ -147,7 +195,14 @@ def _begin(given: Any, values: Sequence[Any], likely: Sequence[float]) -> list[A
 
 
 def search_arm(
-    trainer: Trainer, space: ArmSpace, seed: int, *, cost: float, looks: int, folder: Path
+    trainer: Trainer,
+    space: ArmSpace,
+    seed: int,
+    *,
+    cost: float,
+    looks: int,
+    folder: Path,
+    trials: int = 0,
 ) -> tuple[Run, list[Trial]]:
     """Find the setting of an arm on validation.
 
@@ -160,6 +215,7 @@ def search_arm(
         cost: In whole runs.
         looks: How often a run is validated.
         folder: Where the list of trials is kept.
+        trials: How many are begun at least, where that can be: as many as by the arm with most.
 
     Returns:
         The best run that went to its end, and all trials.
@@ -183,20 +239,22 @@ def search_arm(
         looks=looks,
         cost=cost,
         seed=seed,
+        last=space.further(trials),
+        same=same,
         before=before,
         keep=keep,
     )
     ended = [trainer.run(space.setting(one.point), seed) for one in found if one.finished]
     best = max(ended, key=lambda run: run.rank)
-    trials = [Trial(run.setting, seed, run.validation, run is best) for run in ended]
+    told = [Trial(run.setting, seed, run.validation, run is best) for run in ended]
     for one in found:
         if not one.finished:
             setting = space.setting(one.point)
             share = max(one.scores) / looks
-            trials.append(Trial(setting, seed, {"accuracy": one.score}, False, stopped_at=share))
+            told.append(Trial(setting, seed, {"accuracy": one.score}, False, stopped_at=share))
             if processes.main:
                 shutil.rmtree(trainer.folder / setting.key, ignore_errors=True)
-    return best, trials
+    return best, told
 
 
 class _PauseError(Exception):

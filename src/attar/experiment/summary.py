@@ -126,6 +126,31 @@ def nats(interval: Interval | None) -> str:
     return f"{interval.mean:+.3f} nats ({interval.low:+.3f} to {interval.high:+.3f})"
 
 
+def unlabelled(rows: Mapping[str, int], setting: Any) -> int:
+    """How many rows without a label an arm with this setting learnt from."""
+    further = rows.get("drawn", 0) + rows.get("further", 0)
+    return rows["unlabelled"] - (0 if setting.further else further)
+
+
+def _learnt(rows: Mapping[str, int], setting: Any) -> str:
+    """What the distilled student learnt from; rows that were drawn here are told apart.
+
+    >>> from attar.experiment.arms import Setting
+    >>> rows = {"labelled": 9, "unlabelled": 22, "drawn": 20}
+    >>> _learnt(rows, Setting("distilled", 0.1))
+    '9 labelled and 2 unlabelled rows, and 20 rows drawn between them'
+    >>> _learnt(rows, Setting("distilled", 0.1, further=False))
+    '9 labelled and 2 unlabelled rows (not from the 20 drawn between them)'
+    """
+    drawn = rows.get("drawn", 0)
+    own = unlabelled(rows, setting) - (drawn if setting.further else 0)
+    words = f"{rows['labelled']:,} labelled and {own:,} unlabelled rows"
+    if setting.further:
+        return words + (f", and {drawn:,} rows drawn between them" if drawn else "")
+    left = f"{drawn:,} drawn between them" if drawn else f"{rows.get('further', 0):,} further ones"
+    return f"{words} (not from the {left})"
+
+
 def _without(setting: Any) -> str:
     """What the student chose to do without, or with."""
     words = "" if setting.views else ", without views"
@@ -160,7 +185,7 @@ def summarise(experiment: Experiment) -> str:
         "",
         c.reason,
         "",
-        f"Learnt from {rows['labelled']:,} labelled and {rows['unlabelled']:,} unlabelled rows; "
+        f"Learnt from {_learnt(rows, setting)}; "
         f"choices made on {rows['validation']:,} others; opened once: {rows['test']:,} test rows. "
         f"{len(e.facts['seeds'])} seeds, {e.facts['steps']:,} steps each. "
         f"T = {setting.temperature:g}, alpha = {setting.alpha:g}{_without(setting)}."

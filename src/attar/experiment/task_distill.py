@@ -23,7 +23,7 @@ from attar.experiment.arguments import configured, seeds_of, steps_of
 from attar.experiment.arms import Run, SoftLoss
 from attar.experiment.distill import READY_MADE
 from attar.experiment.folder import identity, run_folder, settle
-from attar.experiment.inputs import Splits, make_splits, plan_student, size_of
+from attar.experiment.inputs import Splits, check_student, make_splits, plan_student, size_of
 from attar.experiment.measure import time_values
 from attar.experiment.opening import facts_of, sizes_of
 from attar.experiment.progress import OnProgress, Progress, quietly
@@ -91,6 +91,7 @@ def distill_task(
         total, evaluations, learning_rate, weight_decay=weight_decay, any_threads=any_threads
     )
     levels = levels_of(loss)
+    check_student(student, parameters, shrink)
     if task == "regression":
         config = replace(config, select=("-mse",) if levels is None else ("-pinball",))
     with run_folder(out, Processes(None), resume=resume) as folder:

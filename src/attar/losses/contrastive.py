@@ -91,8 +91,9 @@ class ContrastiveLoss(nn.Module):
             others: ``[N, K]`` row numbers to tell them from; drawn where nothing is given.
         """
         self._check(student, teacher, rows)
-        ours = F.normalize(self.of_student(student.flatten(1).float()), dim=1)
-        theirs = F.normalize(self.of_teacher(teacher.detach().flatten(1).float()), dim=1)
+        kind = self.of_student.weight.dtype
+        ours = F.normalize(self.of_student(student.flatten(1).to(kind)), dim=1)
+        theirs = F.normalize(self.of_teacher(teacher.detach().flatten(1).to(kind)), dim=1)
         if others is None:
             others = torch.randint(self.rows, (len(rows), self.negatives), device=rows.device)
         places = torch.cat([rows[:, None], others], dim=1)

@@ -136,16 +136,25 @@ def _p50(model: Model) -> float | None:
     return None if not model.latency or 1 not in model.latency else model.latency[1][0]
 
 
+def unlabelled(run: Run, arm: str) -> int:
+    """How many rows without a label an arm learnt from; it may have done without further ones."""
+    rows = run.told["rows"]
+    count = rows["unlabelled"].count() or 0
+    if arm in run.arms and Node(dict(run.arms[arm].setting), "")["further"].flag() is False:
+        count -= sum(rows[key].count() or 0 for key in ("drawn", "further"))
+    return max(0, count)
+
+
 def learnt(run: Run) -> list[dict[str, str]]:
     """What each arm learnt from, in a sentence."""
     count = run.told["rows"]["labelled"].count()
     labelled = "" if count is None else f"{count:,} "
-    unlabelled = run.told["rows"]["unlabelled"].count() or 0
     says = {
         "hard": f"the {labelled}labels alone, without a teacher",
         "smoothed": "the same labels, made a little less sure of themselves: shows what plain "
         "regularisation gives",
-        "pseudo": f"the teacher's best guess as the label, also of the {whole(unlabelled)} rows "
+        "pseudo": "the teacher's best guess as the label, also of the "
+        f"{whole(unlabelled(run, 'pseudo'))} rows "
         "that have none: shows what more rows give",
         "distilled": "the teacher's soft targets: how probable it finds every class, for each row",
     }
