@@ -11,9 +11,10 @@ from torch import nn
 
 import attar
 from attar.budget import Budget, Costs
+from attar.data import ArrayData
 from attar.experiment.ladder_advice import advise
 from attar.experiment.ladder_result import Ladder, Rung, mark_front
-from attar.experiment.rungs import foresee
+from attar.experiment.rungs import foresee, member, plan_rungs
 from attar.experiment.screening import Floor, is_hopeless, screen
 from attar.students import boosted, mlp
 
@@ -285,6 +286,19 @@ def test_advice_is_about_what_was_measured():
     ]
     alone = made([chosen], met=True)
     assert "smallest that was tried" in advise(alone, unlabelled=True)[0]
+
+
+@pytest.mark.parametrize("words", ["size=8kB", "size=8kB, macs=2k", "params=1400", "macs=1300"])
+def test_the_largest_within_the_budget_is_within_it_and_the_next_is_not(digits, words):
+    data, budget = ArrayData(*digits["train"]), Budget.of(words)
+    planned, _ = plan_rungs(
+        [mlp], data, largest=None, parameters=[3000, 1000, 300], budget=budget, seconds=0
+    )
+    added = next(one for one in planned if one.plan.name not in ("mlp(28)", "mlp(11)", "mlp(3)"))
+    assert budget.broken(added.costs) == {}
+    next_one = member(mlp, data, added.plan.recipe["width"] + 1)
+    costs = foresee({"": next_one.make}, data.inputs[:64], data.classes, seconds=0)[""]
+    assert budget.broken(costs)
 
 
 def test_trees_are_foreseen_full_grown():
