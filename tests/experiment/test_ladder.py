@@ -12,6 +12,7 @@ from torch import nn
 import attar
 from attar.budget import Budget, Costs
 from attar.data import ArrayData
+from attar.experiment.arms import Trainer
 from attar.experiment.ladder_advice import advise
 from attar.experiment.ladder_result import Ladder, Rung, mark_front
 from attar.experiment.rungs import foresee, member, plan_rungs
@@ -153,6 +154,35 @@ def test_where_none_will_do_it_says_what_would(digits, teacher):
     assert found.advice[0].startswith("A wider budget: with parameters at most ")
     assert "best found" in found.table()
     assert "## What would help" in found.summary()
+
+
+@pytest.mark.parametrize(("budget", "lucky_is_within"), [("params=400", 0), ("params=1064", 1)])
+def test_a_wider_budget_is_proposed_where_all_seeds_agree(
+    digits, monkeypatch, budget, lucky_is_within
+):
+    trained = Trainer.run
+    said = {("mlp(11)", 0): 0.93, ("mlp(11)", 1): 0.80, ("mlp(28)", 0): 0.96, ("mlp(28)", 1): 0.95}
+
+    def run(trainer, setting, seed):
+        found = trained(trainer, setting, seed)
+        if (trainer.plan.name, seed) in said:
+            found.validation["accuracy"] = said[trainer.plan.name, seed]
+        return found
+
+    monkeypatch.setattr(Trainer, "run", run)
+    labels = torch.cat([digits[part][1] for part in ("train", "validation", "test")])
+    sure = attar.teachers.GivenTeacher(8 * nn.functional.one_hot(labels, 10).float())
+    words = {name: value for name, value in QUICK.items() if name != "shrinks"}
+    words |= {"steps": 20, "stop_early": False, "parameters": [3000, 1000, 300], "keep": 0.9}
+    found = attar.ladder(sure, mlp, **digits, **words, budget=budget)
+    lucky, other = (
+        next(one for one in found.rungs if one.name == name) for name in ("mlp(11)", "mlp(28)")
+    )
+    assert not found.met
+    assert (not lucky.over) == bool(lucky_is_within)
+    assert (lucky.seeds, lucky.accuracy) == (2, pytest.approx(0.865))
+    assert (other.seeds, other.accuracy) == (2, pytest.approx(0.955))
+    assert found.advice[0].startswith("A wider budget: with parameters at most 3,214, mlp(28) ")
 
 
 def test_a_budget_below_every_student(digits, teacher):

@@ -204,6 +204,7 @@ def ladder(
         climb.screen(planned, early=stop_early)
         climb.measure(seconds=latency_seconds)
         climb.choose()
+        wider = climb.beyond(seconds=latency_seconds)
         mark_front(found.rungs, found.by)
         if found.chosen is not None:
             best = climb.planned[found.chosen.name]
@@ -235,7 +236,7 @@ def ladder(
                 any_threads=any_threads,
                 progress=progress,
             )
-        found.advice = advise(found, unlabelled=splits.unlabelled_rows > 0)
+        found.advice = advise(found, unlabelled=splits.unlabelled_rows > 0, wider=wider)
         if cut_here and (folds is None or may_have_seen(teacher)):
             notes.append(READY_MADE)
         found.notes = doubts(found.rows, found.goal, notes)
