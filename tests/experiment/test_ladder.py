@@ -191,7 +191,16 @@ def test_a_budget_below_every_student(digits, teacher):
     )
     assert found.chosen is None
     assert found.experiment is None
-    assert found.sentence == ("No student is within the budget (size of the file at most 1 kB).")
+    best = found.rungs[0]
+    assert found.best is best
+    assert best.seeds == 2
+    kept = 100 * best.accuracy / found.teacher_accuracy
+    assert found.sentence == (
+        "No student is within the budget (size of the file at most 1 kB). The best found is "
+        "mlp(23) (2,287 parameters, 11.3 kB), with 11 times the size of the file that is allowed: "
+        f"it keeps {kept:.1f} % of the teacher's accuracy on validation."
+    )
+    assert "best found, over budget" in found.table()
     assert found.advice
     assert found.to_dict()["verdict"] is None
 

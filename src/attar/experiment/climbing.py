@@ -229,6 +229,8 @@ class Climb:
                     return rung
                 self.choose()  # trained, it is faster than was foreseen
                 return None
+        if ladder.chosen is None and ladder.best is not None:
+            self._confirm(ladder.best)
         return None
 
     def _confirm(self, rung: Rung) -> None:

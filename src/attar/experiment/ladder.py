@@ -131,7 +131,8 @@ def ladder(
 
     Returns:
         The :class:`Ladder`, saved to ``out`` if that is given. ``met`` says whether the goal was
-        reached; if not, ``chosen`` is the best found, and ``advice`` says what would help.
+        reached; if not, ``best`` is the best found, ``chosen`` too if it is within the budget, and
+        ``advice`` says what would help.
 
     Raises:
         AttarError: On inputs that do not fit, with what to do.
