@@ -185,6 +185,65 @@ def test_a_wider_budget_is_proposed_where_all_seeds_agree(
     assert found.advice[0].startswith("A wider budget: with parameters at most 3,214, mlp(28) ")
 
 
+class Turned(nn.Module):
+    """A teacher whose classes 0 and 8 have changed places; it counts how often it was asked."""
+
+    def __init__(self, teacher):
+        super().__init__()
+        self.teacher, self.asked = teacher, 0
+
+    def forward(self, inputs):
+        self.asked += 1
+        return self.teacher(inputs)[:, [8, 1, 2, 3, 4, 5, 6, 7, 0, 9]]
+
+
+def test_early_words_that_need_no_student_come_before_the_climb_and_once(digits, teacher, tmp_path):
+    told = []
+    words = {**digits, **QUICK, "keep": 0.75, "out": tmp_path / "run", "progress": told.append}
+    asked = Turned(teacher)
+    found = attar.ladder(asked, mlp, **words)
+    order = [i for i, one in enumerate(told) if "another order" in one.message]
+    screened = [i for i, one in enumerate(told) if one.stage in ("cost", "screen")]
+    assert len(order) == 1
+    assert order[0] < screened[0]
+    assert [text for text in found.experiment.warnings if "another order" in text]
+    assert json.loads((found_folder(tmp_path, found) / "early.json").read_text())["cost"]
+    first, told[:] = len([one for one in told if one.stage == "early"]), []
+    again = Turned(teacher)
+    resumed = attar.ladder(again, mlp, **words, resume=True)
+    assert len([one for one in told if one.stage == "early"]) == first
+    assert resumed.experiment.warnings == found.experiment.warnings
+    assert again.asked < asked.asked
+
+
+def found_folder(tmp_path, found):
+    return tmp_path / "run" / "rungs" / found.chosen.folder
+
+
+def test_where_no_experiment_is_done_the_early_words_are_notes(digits, teacher):
+    words = {**digits, **QUICK, "shrinks": (60,), "steps": 10, "budget": "size=1kB"}
+    found = attar.ladder(Turned(teacher), mlp, **words)
+    assert found.experiment is None
+    assert any("another order" in note for note in found.notes)
+
+
+def test_the_cost_that_is_told_has_the_further_seeds_and_the_experiment(climbed, digits, teacher):
+    told = []
+    words = {**digits, **QUICK, "shrinks": (10, 30), "steps": 20, "progress": told.append}
+    found = attar.ladder(teacher, mlp, **words, keep=0.1, stop_early=False)
+    first, second = (one for one in told if one.stage == "cost")
+    # Of one setting the distilled runs are there: 2 sizes, and of 9 runs all but the first seed's.
+    assert "2 sizes of 20 steps" in first.message
+    assert "8 runs" in first.message
+    assert second.message.startswith("9 runs")
+    assert found.met
+    told.clear()
+    attar.ladder(teacher, mlp, **words, keep=0.1, stop_early=False, temperature=[1, 4])
+    first, second = (one for one in told if one.stage == "cost")
+    runs = int(second.message.partition(" ")[0])
+    assert f"{runs + 1} runs" in first.message  # the other temperature may win: one seed more
+
+
 def test_a_budget_below_every_student(digits, teacher):
     found = attar.ladder(
         teacher, mlp, **digits, **QUICK | {"shrinks": (3,)}, keep=1.0, budget="size=1kB"

@@ -87,12 +87,16 @@ def _restored(kept: Mapping[str, Any], students: Sequence[Any], data: Data) -> P
 
 @dataclass
 class Climb:
-    """The work of one ladder; what it finds goes into ``ladder``."""
+    """The work of one ladder; what it finds goes into ``ladder``.
+
+    ``runs_after`` is about how many runs of a network follow when it is chosen.
+    """
 
     ladder: Ladder
     splits: Splits
     trainer_of: Callable[[Planned], Trainer]
     setting_of: Callable[[Planned], Setting]
+    runs_after: int
     seeds: list[int]
     folder: Path
     tell: OnProgress
@@ -132,9 +136,14 @@ class Climb:
             for one, trainer in zip(networks, trainers, strict=True)
         ]
         steps = trainers[0].config.steps
-        message = f"{len(planned)} sizes of {steps:,} steps, {duration(sum(costs))} at most; then "
-        message += "the experiment with the one that is chosen"
-        self.tell(Progress("cost", message, seconds=sum(costs)))
+        after = self.runs_after * max(costs)
+        message = (
+            f"{len(planned)} sizes of {steps:,} steps, {duration(sum(costs))} at most; then "
+            "further seeds and the experiment with the one that is chosen, "
+            f"{self.runs_after} runs, about {duration(after)} if it is the dearest: "
+            f"{duration(sum(costs) + after)} in all"
+        )
+        self.tell(Progress("cost", message, seconds=sum(costs) + after))
 
     def _rung(self, one: Screened) -> Rung:
         costs = one.planned.costs

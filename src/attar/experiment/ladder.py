@@ -13,17 +13,19 @@ from attar.data import Views
 from attar.engine.processes import Processes
 from attar.evaluation import accuracy
 from attar.experiment import arms as arms_of
+from attar.experiment.all_arms import runs_of
 from attar.experiment.arguments import configured, seeds_of, steps_of, with_views
 from attar.experiment.arms import Setting, SoftLoss, Trainer
 from attar.experiment.climbing import Climb, identity_of, plan_kept
 from attar.experiment.distill import READY_MADE, distill
 from attar.experiment.folder import run_folder, settle
+from attar.experiment.foreseen import Foreseen
 from attar.experiment.growing import at_most_one
 from attar.experiment.inputs import Splits, make_splits
 from attar.experiment.ladder_advice import advise, doubts
 from attar.experiment.ladder_result import Ladder, mark_front
 from attar.experiment.opening import smallest_member
-from attar.experiment.progress import OnProgress, Progress, quietly
+from attar.experiment.progress import OnProgress, Progress, not_twice, quietly
 from attar.experiment.rungs import SHRINKS, Planned
 from attar.experiment.targets import may_have_seen, targets_of, teacher_of
 from attar.losses import kl
@@ -161,8 +163,15 @@ def ladder(
     if views is not None:
         splits = with_views(splits, views)
     total = steps_of(steps, epochs, len(splits.train), batch_size)
-    usual, _ = arms_of.as_losses(loss)
+    usual, losses = arms_of.as_losses(loss)
     setting_of = _settings(temperature, alpha, learning_rate, splits)
+    strengths = len(arms_of.SMOOTHING) + 1 if smoothing is None else len(smoothing)
+    runs_after = setting_of.runs_after(
+        numbers,
+        cost=None if losses is None and not setting_of.auto else search_cost,
+        strengths=strengths,
+        unlabelled=splits.unlabelled_rows > 0,
+    )
     config = configured(
         total, evaluations, learning_rate, weight_decay=weight_decay, any_threads=any_threads
     )
@@ -191,6 +200,8 @@ def ladder(
             identity_of(trainer_of(planned[0]), setting_of(planned[0]), numbers, stores),
             owner="ladder",
         )
+        foreseen = Foreseen(folder, tell, trainer_of(planned[0]), stores)
+        foreseen.before(asked)  # what needs no student is known by now, the long part is ahead
         found = Ladder(
             rungs=[],
             keep=keep,
@@ -201,7 +212,7 @@ def ladder(
             teacher=Costs(getattr(asked, "parameters", None), getattr(asked, "bytes", None)),
             rows=len(splits.validation),
         )
-        climb = Climb(found, splits, trainer_of, setting_of, numbers, folder, tell)
+        climb = Climb(found, splits, trainer_of, setting_of, runs_after, numbers, folder, tell)
         climb.screen(planned, early=stop_early)
         climb.measure(seconds=latency_seconds)
         climb.choose()
@@ -210,6 +221,7 @@ def ladder(
         if found.chosen is not None:
             best = climb.planned[found.chosen.name]
             tell(Progress("chosen", f"The experiment with {found.chosen.name}"))
+            foreseen.hand_on(folder / "rungs" / best.name)
             found.experiment = distill(
                 asked,
                 best.plan,
@@ -235,8 +247,10 @@ def ladder(
                 targets=folder / "targets",
                 resume=True,
                 any_threads=any_threads,
-                progress=progress,
+                progress=not_twice(tell, list(foreseen.words.values())),
             )
+        else:
+            notes += foreseen.words.values()
         found.advice = advise(found, unlabelled=splits.unlabelled_rows > 0, wider=wider)
         if cut_here and (folds is None or may_have_seen(teacher)):
             notes.append(READY_MADE)
@@ -284,6 +298,36 @@ class _Settings:
         if one.plan.grown:
             t = at_most_one(self.temperature)
         return Setting("distilled", self.learning_rate, temperature=t[0], alpha=a[0])
+
+    @property
+    def auto(self) -> bool:
+        """Whether the experiment at the end looks for T or alpha."""
+        return any(isinstance(one, str) for one in (self.temperature, self.alpha))
+
+    def runs_after(
+        self, seeds: list[int], *, cost: float | None, strengths: int, unlabelled: bool
+    ) -> int:
+        """About how many runs of a network follow when it is chosen.
+
+        Args:
+            seeds: Of the ladder and of its experiment.
+            cost: Of a search in the experiment; None where it has lists to choose from.
+            strengths: How many strengths of label smoothing it tries.
+            unlabelled: Whether it has an arm of pseudo-labels.
+        """
+        t = arms_of.as_choices("temperature", self.temperature, auto=[1.0], low=0, high=1e3)
+        a = arms_of.as_choices("alpha", self.alpha, auto=[1.0], low=0, high=1)
+        tried = arms_of.candidates(
+            t,
+            a,
+            learning_rate=self.learning_rate,
+            smoothing=[0.1] * strengths,
+            unlabelled=unlabelled,
+        )
+        runs = runs_of(tried, seeds, cost)
+        if cost is None and len(tried["distilled"]) == 1:
+            return runs - 1  # of one setting: the runs of the ladder are those of the experiment
+        return runs + len(seeds) - 1
 
 
 def _settings(temperature: Any, alpha: Any, learning_rate: float, splits: Splits) -> _Settings:
