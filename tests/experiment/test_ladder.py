@@ -316,17 +316,38 @@ def test_what_does_not_go_with_a_size_that_is_looked_for(digits, teacher, words,
         ({"budget": "fast"}, "a budget must be words such as"),
         ({"budget": "latency=1ms", "latency_seconds": 0}, "needs latency_seconds above 0"),
         ({"shrinks": (0.5,)}, "'shrinks' parameter of ladder"),
+        ({"shrinks": (float("nan"),)}, "'shrinks' parameter of ladder"),
+        ({"shrinks": []}, "shrinks is an empty list"),
+        ({"shrinks": 10}, "shrinks must be a list of numbers. Got 10"),
+        ({"parameters": 10}, "parameters must be a list of numbers. Got 10"),
+        ({"parameters": [10.7]}, "'parameters' parameter of ladder"),
+        ({"budget": "params=0.5"}, "Got 'params=0.5'"),
+        ({"smoothing": [2]}, "'smoothing' parameter of ladder"),
+        ({"loss": "nonsense"}, "'loss' parameter"),
         ({"parameters": [0]}, "'parameters' parameter of ladder"),
         ({"parameters": [1]}, "there is no student to train"),
         ({"temperature": -1}, "'temperature' parameter"),
     ],
 )
-def test_what_does_not_fit_is_told_before_anything_is_trained(digits, teacher, words, message):
+def test_what_does_not_fit_is_told_before_anything_is_trained(digits, tmp_path, words, message):
+    class Unasked(nn.Module):
+        def forward(self, inputs):
+            raise AssertionError("the teacher was asked")
+
+    out = tmp_path / "runs" / "one"
     with pytest.raises(attar.AttarError, match=message):
-        attar.ladder(teacher, mlp, **digits, **QUICK | words)
+        attar.ladder(Unasked(), mlp, **digits, **QUICK | words, out=out)
+    assert not out.parent.exists()
 
 
-@pytest.mark.parametrize(("students", "message"), [("big", "or 'auto'"), ([], "empty list")])
+@pytest.mark.parametrize(
+    ("students", "message"),
+    [
+        ("big", "or 'auto'"),
+        ([], "empty list"),
+        ([mlp, mlp], "mlp stands in students twice"),
+    ],
+)
 def test_students_that_are_none(digits, teacher, students, message):
     with pytest.raises(attar.AttarError, match=message):
         attar.ladder(teacher, students, **digits, **QUICK)

@@ -26,11 +26,11 @@ from attar.experiment.ladder_advice import advise, doubts
 from attar.experiment.ladder_result import Ladder, mark_front
 from attar.experiment.opening import smallest_member
 from attar.experiment.progress import OnProgress, Progress, not_twice, quietly
-from attar.experiment.rungs import SHRINKS, Planned
+from attar.experiment.rungs import SHRINKS, Planned, check_room, check_sizes
 from attar.experiment.targets import may_have_seen, targets_of, teacher_of
 from attar.losses import kl
 from attar.store import Store
-from attar.students import boosted, convnet, mlp
+from attar.students import Family, boosted, convnet, mlp
 from attar.teachers import StoredTeacher
 
 
@@ -155,6 +155,9 @@ def ladder(
     check_number("ladder", "latency_seconds", latency_seconds, low=0)
     check_number("ladder", "search_cost", search_cost, low=1)
     check_number("ladder", "evaluations", evaluations, low=1, whole=True)
+    shrinks, parameters = check_sizes(shrinks, parameters)
+    for value in smoothing or ():
+        check_number("ladder", "smoothing", value, low=0, high=1, high_open=True)
     if limits.latency_ms is not None and latency_seconds == 0:
         raise AttarError("ladder: a budget of latency needs latency_seconds above 0.")
     names = None if classes is None else tuple(str(name) for name in classes)
@@ -175,11 +178,14 @@ def ladder(
     config = configured(
         total, evaluations, learning_rate, weight_decay=weight_decay, any_threads=any_threads
     )
+    several = students_of(students, splits.train)
+    if parameters is not None:
+        check_room(several, splits.train, max(parameters))
     with run_folder(out, Processes(None), resume=resume) as folder:
         asked = teacher_of(teacher, splits, folds, refit=cut_here)
         planned, notes = plan_kept(
             folder / "plan.json",
-            _several(students, splits.train),
+            several,
             splits.train,
             largest=smallest_member(asked, "parameters"),
             shrinks=shrinks,
@@ -260,8 +266,12 @@ def ladder(
     return found
 
 
-def _several(students: Any, data: Any) -> list[Any]:
-    """The students as a list; of ``"auto"`` those that suit the rows."""
+def students_of(students: Any, data: Any) -> list[Any]:
+    """The students as a list; of ``"auto"`` those that suit the rows.
+
+    Raises:
+        AttarError: If they are none, or one stands there twice.
+    """
     if isinstance(students, str):
         if students != "auto":
             raise AttarError(
@@ -275,7 +285,19 @@ def _several(students: Any, data: Any) -> list[Any]:
     several = list(students) if isinstance(students, list | tuple) else [students]
     if not several:
         raise AttarError("ladder: students is an empty list; name a family, or leave 'auto'.")
+    for place, one in enumerate(several):
+        if any(_alike(one, other) for other in several[:place]):
+            name = one.name if isinstance(one, Family) else repr(one)
+            raise AttarError(
+                f"ladder: {name} stands in students twice. Name each once: its sizes are all tried."
+            )
     return several
+
+
+def _alike(one: Any, other: Any) -> bool:
+    if isinstance(one, Family) and isinstance(other, Family):
+        return one.name == other.name
+    return one is other
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -173,6 +173,7 @@ def plan_rungs(
             "ladder: students are measured through ONNX, as graphs of one input; these rows are "
             "a mapping of several. Use distill for each size by itself."
         )
+    shrinks, parameters = check_sizes(shrinks, parameters)
     sizes, notes = _sizes(largest, shrinks, parameters), []
     wanted: dict[str, Planned] = {}
     for student in students:
@@ -286,17 +287,58 @@ def _between(keeps: Callable[[int], bool], fits: int, beyond: int, *, close: flo
     return fits
 
 
+def check_sizes(shrinks: Any, parameters: Any) -> tuple[list[float], list[int] | None]:
+    """The sizes as numbers, looked at before anything is asked or trained.
+
+    Raises:
+        AttarError: If there are none, or one is no number of 1 or more.
+    """
+    found: dict[str, list[Any]] = {"shrinks": [], "parameters": []}
+    for name, values in (("shrinks", shrinks), ("parameters", parameters)):
+        if values is None and name == "parameters":
+            continue
+        if isinstance(values, str) or not isinstance(values, Iterable):
+            raise AttarError(f"ladder: {name} must be a list of numbers. Got {values!r}.")
+        found[name] = list(values)
+        if not found[name]:
+            raise AttarError(f"ladder: {name} is an empty list; name a size, or leave it out.")
+        for value in found[name]:
+            check_number("ladder", name, value, low=1, whole=name == "parameters")
+    whole = None if parameters is None else [int(value) for value in found["parameters"]]
+    return [float(value) for value in found["shrinks"]], whole
+
+
+def check_room(students: Sequence[Any], data: Data, largest: int) -> None:
+    """Raise where no student is so small, before a teacher has been trained in vain.
+
+    Args:
+        students: As for :func:`plan_rungs`.
+        data: The training rows.
+        largest: Parameters of the largest size.
+
+    Raises:
+        AttarError: With the smallest that each family has.
+    """
+    reasons = []
+    for student in students:
+        if not isinstance(student, Family):
+            return
+        try:
+            plan_student(student, data, parameters=max(1, largest))
+        except AttarError as error:
+            reasons.append(f"no {student.name} of {largest:,} parameters: {error}")
+        else:
+            return
+    raise AttarError(f"ladder: there is no student to train. {' '.join(reasons)}")
+
+
 def _sizes(
     largest: int | None, shrinks: Sequence[float], parameters: Sequence[int] | None
 ) -> list[tuple[float | None, int]]:
     """Shrink and parameters of each size, large ones first."""
-    for shrink in shrinks:
-        check_number("ladder", "shrinks", shrink, low=1)
-    for size in parameters or ():
-        check_number("ladder", "parameters", size, low=1, whole=True)
     if parameters is not None or largest is None:
-        return [(None, int(size)) for size in sorted(set(parameters or SIZES), reverse=True)]
-    return [(float(shrink), int(largest / shrink)) for shrink in sorted(set(shrinks))]
+        return [(None, size) for size in sorted(set(parameters or SIZES), reverse=True)]
+    return [(shrink, int(largest / shrink)) for shrink in sorted(set(shrinks))]
 
 
 def member(family: Family, data: Data, width: int) -> StudentPlan:
