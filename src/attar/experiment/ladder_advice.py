@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Sequence
 
 from attar.budget import COSTS, say
-from attar.experiment.ladder_result import Ladder, Rung
+from attar.experiment.ladder_result import Ladder, Rung, say_times
 
 #: A curve that rose by more than this over its last quarter had not come to its end.
 _RISING = 0.005
@@ -32,8 +32,9 @@ def advise(ladder: Ladder, *, unlabelled: bool, wider: Rung | None = None) -> li
             least = min(ladder.rungs, key=lambda rung: max(rung.over.values(), default=1.0))
             name, times = max(least.over.items(), key=lambda item: item[1])
             lines.append(
-                f"The nearest student, {least.name}, has {times:.2g} times the {COSTS[name]} that "
-                f"is allowed ({say(name, getattr(least.costs, name))}); another family may do."
+                f"The nearest student, {least.name}, has {say_times(times)} times the "
+                f"{COSTS[name]} that is allowed ({say(name, getattr(least.costs, name))}); another "
+                "family may do."
             )
         return lines
     if _rises(best):

@@ -148,7 +148,7 @@ class Ladder:
             )
         if self.chosen is None:
             times = " and ".join(
-                f"{n:.2g} times the {COSTS[name]}" for name, n in rung.over.items()
+                f"{say_times(n)} times the {COSTS[name]}" for name, n in rung.over.items()
             )
             return (
                 f"{none} The best found is {what}, with {times} that is allowed: it keeps "
@@ -288,6 +288,15 @@ def _smaller(teacher: Costs, costs: Costs) -> str:
             ratio = whole / own
             return f"{ratio:.0f}" if ratio >= 10 else f"{ratio:.1f}"
     return ""
+
+
+def say_times(times: float) -> str:
+    """How many times over a limit something is, as a person reads it.
+
+    >>> say_times(1.234), say_times(69.5), say_times(9600.4)
+    ('1.23', '70', '9,600')
+    """
+    return f"{times:,.0f}" if times >= 10 else f"{times:.3g}"
 
 
 def _words(by: Sequence[str]) -> str:
