@@ -76,6 +76,7 @@ def test_where_none_will_do_the_best_found_is_shown(files):
         (("--parameters", "400,inf"), "--parameters must be whole numbers of 1 or more"),
         (("--parameters", "0"), "--parameters must be whole numbers of 1 or more"),
         (("--parameters=-10",), "--parameters must be whole numbers of 1 or more"),
+        (("--parameters", "1e30"), "'parameters' parameter of ladder"),
         (("--parameters", "2"), "there is no student to train"),
         (("--loss", "nonsense"), "'loss' parameter"),
         (("--seeds", "0"), "'seeds' parameter"),

@@ -15,7 +15,7 @@ from attar.data import ArrayData
 from attar.experiment.arms import Trainer
 from attar.experiment.ladder_advice import advise
 from attar.experiment.ladder_result import Ladder, Rung, mark_front
-from attar.experiment.rungs import foresee, member, plan_rungs
+from attar.experiment.rungs import _widest, foresee, member, plan_rungs
 from attar.experiment.screening import Floor, is_hopeless, screen
 from attar.students import boosted, mlp
 
@@ -418,6 +418,27 @@ def test_the_largest_within_the_budget_is_within_it_and_the_next_is_not(digits, 
     next_one = member(mlp, data, added.plan.recipe["width"] + 1)
     costs = foresee({"": next_one.make}, data.inputs[:64], data.classes, seconds=0)[""]
     assert budget.broken(costs)
+
+
+def test_only_what_keeps_the_other_limits_is_timed():
+    timed = []
+
+    def costs_of(width, seconds):
+        if seconds:
+            timed.append(width)
+        return Costs(bytes=100 * width, latency_ms=width / 10 if seconds else None)
+
+    def widest(words, fits=0):
+        return _widest(costs_of, fits, 28, Budget.of(words), 0.5)
+
+    assert widest("size=1500") == 15
+    assert timed == []
+    assert widest("size=1500, latency=2ms") == 15
+    assert timed == [15]
+    assert widest("size=1500, latency=1ms", fits=3) in (8, 9)  # a time is looked for less finely
+    assert max(timed) == 15
+    assert widest("size=99") == widest("latency=90us") == 0
+    assert widest("latency=1ms", fits=9) == 9
 
 
 def test_trees_are_foreseen_full_grown():

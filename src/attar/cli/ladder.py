@@ -154,9 +154,10 @@ def ladder(
     from attar.experiment import arguments
     from attar.experiment.arms import as_losses
     from attar.experiment.ladder import students_of
-    from attar.experiment.rungs import check_room
+    from attar.experiment.rungs import check_room, check_sizes
 
     # All that can be wrong is looked at before a teacher is trained.
+    check_sizes(shrunk, counts)
     arguments.seeds_of(numbers["seeds"])
     if loss is not None:
         as_losses(numbers["loss"])

@@ -28,6 +28,9 @@ SHRINKS = (3.0, 10.0, 30.0, 100.0)
 #: Their parameters where those of the teacher cannot be counted.
 SIZES = (30_000, 10_000, 3_000, 1_000)
 
+#: No student has more: such a one is trained nowhere, and its size alone would fail in torch.
+_MOST = 10**10
+
 #: How far over its limit a predicted time may be before a student is left out: two timings of one
 #: model differ, and what is measured at the end decides.
 SLACK = {"latency_ms": 1.25}
@@ -302,8 +305,9 @@ def check_sizes(shrinks: Any, parameters: Any) -> tuple[list[float], list[int] |
         found[name] = list(values)
         if not found[name]:
             raise AttarError(f"ladder: {name} is an empty list; name a size, or leave it out.")
+        most = _MOST if name == "parameters" else math.inf
         for value in found[name]:
-            check_number("ladder", name, value, low=1, whole=name == "parameters")
+            check_number("ladder", name, value, low=1, high=most, whole=name == "parameters")
     whole = None if parameters is None else [int(value) for value in found["parameters"]]
     return [float(value) for value in found["shrinks"]], whole
 
