@@ -153,8 +153,7 @@ def ladder(
     from attar import experiment as experiments
     from attar.experiment import arguments
     from attar.experiment.arms import as_losses
-    from attar.experiment.ladder import students_of
-    from attar.experiment.rungs import check_room, check_sizes
+    from attar.experiment.ladder_arguments import check_room, check_sizes, students_of
 
     # All that can be wrong is looked at before a teacher is trained.
     check_sizes(shrunk, counts)

@@ -23,14 +23,14 @@ from attar.experiment.foreseen import Foreseen
 from attar.experiment.growing import at_most_one
 from attar.experiment.inputs import Splits, make_splits
 from attar.experiment.ladder_advice import advise, doubts
+from attar.experiment.ladder_arguments import check_room, check_sizes, students_of
 from attar.experiment.ladder_result import Ladder, mark_front
 from attar.experiment.opening import smallest_member
 from attar.experiment.progress import OnProgress, Progress, not_twice, quietly
-from attar.experiment.rungs import SHRINKS, Planned, check_room, check_sizes
+from attar.experiment.rungs import SHRINKS, Planned
 from attar.experiment.targets import may_have_seen, targets_of, teacher_of
 from attar.losses import kl
 from attar.store import Store
-from attar.students import Family, boosted, convnet, mlp
 from attar.teachers import StoredTeacher
 
 
@@ -264,40 +264,6 @@ def ladder(
         if out is not None:
             found.save(folder)
     return found
-
-
-def students_of(students: Any, data: Any) -> list[Any]:
-    """The students as a list; of ``"auto"`` those that suit the rows.
-
-    Raises:
-        AttarError: If they are none, or one stands there twice.
-    """
-    if isinstance(students, str):
-        if students != "auto":
-            raise AttarError(
-                "ladder: students must be families of attar.students, other students, a list of "
-                f"these, or 'auto'. Got {students!r}."
-            )
-        shape = getattr(getattr(data, "inputs", None), "shape", ())
-        if len(shape) == 4:
-            return [convnet, mlp]
-        return [mlp, boosted] if getattr(data, "columns", None) else [mlp]
-    several = list(students) if isinstance(students, list | tuple) else [students]
-    if not several:
-        raise AttarError("ladder: students is an empty list; name a family, or leave 'auto'.")
-    for place, one in enumerate(several):
-        if any(_alike(one, other) for other in several[:place]):
-            name = one.name if isinstance(one, Family) else repr(one)
-            raise AttarError(
-                f"ladder: {name} stands in students twice. Name each once: its sizes are all tried."
-            )
-    return several
-
-
-def _alike(one: Any, other: Any) -> bool:
-    if isinstance(one, Family) and isinstance(other, Family):
-        return one.name == other.name
-    return one is other
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from attar.budget import Budget, Costs
-from attar.checks import AttarError, check_number
+from attar.checks import AttarError
 from attar.evaluation import count_macs
 from attar.experiment.inputs import StudentPlan, members_of, plan_member, plan_student
 from attar.experiment.result import example_tensor
@@ -27,9 +27,6 @@ SHRINKS = (3.0, 10.0, 30.0, 100.0)
 
 #: Their parameters where those of the teacher cannot be counted.
 SIZES = (30_000, 10_000, 3_000, 1_000)
-
-#: No student has more: such a one is trained nowhere, and its size alone would fail in torch.
-_MOST = 10**10
 
 #: How far over its limit a predicted time may be before a student is left out: two timings of one
 #: model differ, and what is measured at the end decides.
@@ -176,7 +173,6 @@ def plan_rungs(
             "ladder: students are measured through ONNX, as graphs of one input; these rows are "
             "a mapping of several. Use distill for each size by itself."
         )
-    shrinks, parameters = check_sizes(shrinks, parameters)
     sizes, notes = _sizes(largest, shrinks, parameters), []
     wanted: dict[str, Planned] = {}
     for student in students:
@@ -290,59 +286,13 @@ def _between(keeps: Callable[[int], bool], fits: int, beyond: int, *, close: flo
     return fits
 
 
-def check_sizes(shrinks: Any, parameters: Any) -> tuple[list[float], list[int] | None]:
-    """The sizes as numbers, looked at before anything is asked or trained.
-
-    Raises:
-        AttarError: If there are none, or one is no number of 1 or more.
-    """
-    found: dict[str, list[Any]] = {"shrinks": [], "parameters": []}
-    for name, values in (("shrinks", shrinks), ("parameters", parameters)):
-        if values is None and name == "parameters":
-            continue
-        if isinstance(values, str) or not isinstance(values, Iterable):
-            raise AttarError(f"ladder: {name} must be a list of numbers. Got {values!r}.")
-        found[name] = list(values)
-        if not found[name]:
-            raise AttarError(f"ladder: {name} is an empty list; name a size, or leave it out.")
-        most = _MOST if name == "parameters" else math.inf
-        for value in found[name]:
-            check_number("ladder", name, value, low=1, high=most, whole=name == "parameters")
-    whole = None if parameters is None else [int(value) for value in found["parameters"]]
-    return [float(value) for value in found["shrinks"]], whole
-
-
-def check_room(students: Sequence[Any], data: Data, largest: int) -> None:
-    """Raise where no student is so small, before a teacher has been trained in vain.
-
-    Args:
-        students: As for :func:`plan_rungs`.
-        data: The training rows.
-        largest: Parameters of the largest size.
-
-    Raises:
-        AttarError: With the smallest that each family has.
-    """
-    reasons = []
-    for student in students:
-        if not isinstance(student, Family):
-            return
-        try:
-            plan_student(student, data, parameters=max(1, largest))
-        except AttarError as error:
-            reasons.append(f"no {student.name} of {largest:,} parameters: {error}")
-        else:
-            return
-    raise AttarError(f"ladder: there is no student to train. {' '.join(reasons)}")
-
-
 def _sizes(
     largest: int | None, shrinks: Sequence[float], parameters: Sequence[int] | None
 ) -> list[tuple[float | None, int]]:
     """Shrink and parameters of each size, large ones first."""
     if parameters is not None or largest is None:
-        return [(None, size) for size in sorted(set(parameters or SIZES), reverse=True)]
-    return [(shrink, int(largest / shrink)) for shrink in sorted(set(shrinks))]
+        return [(None, int(size)) for size in sorted(set(parameters or SIZES), reverse=True)]
+    return [(float(shrink), int(largest / shrink)) for shrink in sorted(set(shrinks))]
 
 
 def member(family: Family, data: Data, width: int) -> StudentPlan:
