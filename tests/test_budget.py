@@ -37,6 +37,8 @@ def test_words_become_limits(words, limits):
         ("latency", "Got 'latency'"),
         ("latency=-2ms", "Got 'latency=-2ms'"),
         ("size=0kB", "above 0 and finite"),
+        ("params=0.5", "budget of params must be at least 1. Got 'params=0.5'"),
+        ("size=1kB, macs=0.001", "budget of macs must be at least 1. Got 'macs=0.001'"),
         ("", "words such as"),
         ("params=1,params=2", "each cost once"),
         (20_000, "words such as"),

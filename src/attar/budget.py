@@ -180,4 +180,6 @@ def _limit(word: str) -> tuple[str, float]:
     value = float(found[2]) * units[found[3]]
     if not 0 < value < 1e18:
         raise AttarError(f"a budget must be above 0 and finite. Got {word.strip()!r}.")
+    if value < 1 and name != "latency_ms":  # these are counted
+        raise AttarError(f"a budget of {found[1]} must be at least 1. Got {word.strip()!r}.")
     return name, value

@@ -66,7 +66,21 @@ def test_where_none_will_do_the_best_found_is_shown(files):
         (("--budget", "latency=3kB"), "the unit of latency must be one of us"),
         (("--keep", "2"), "'keep' parameter"),
         (("--student", "mlp,tiny"), "--student must be"),
+        (("--student", "mlp,mlp"), "--student must name each family once. Got mlp,mlp"),
         (("--shrinks", "3,x"), "--shrinks must be numbers"),
+        (("--shrinks", "0.1"), "'shrinks' parameter of attar ladder"),
+        (("--shrinks", "nan"), "'shrinks' parameter of attar ladder"),
+        (("--shrinks=-1",), "'shrinks' parameter of attar ladder"),
+        (("--parameters", "10.7"), "--parameters must be whole numbers of 1 or more"),
+        (("--parameters", "nan"), "--parameters must be whole numbers of 1 or more"),
+        (("--parameters", "400,inf"), "--parameters must be whole numbers of 1 or more"),
+        (("--parameters", "0"), "--parameters must be whole numbers of 1 or more"),
+        (("--parameters=-10",), "--parameters must be whole numbers of 1 or more"),
+        (("--parameters", "1e30"), "'parameters' parameter of ladder"),
+        (("--parameters", "2"), "there is no student to train"),
+        (("--loss", "nonsense"), "'loss' parameter"),
+        (("--seeds", "0"), "'seeds' parameter"),
+        (("--budget", "params=0.5"), "at least 1. Got 'params=0.5'"),
         (("--epochs", "3"), "give --steps or --epochs, not both"),
     ],
 )
@@ -77,3 +91,22 @@ def test_what_is_wrong_is_said_in_one_line(files, more, message):
     assert err.startswith("attar: ")
     assert message in err
     assert not (files / "wrong").exists()
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (("--loss", "nonsense"), "'loss' parameter"),
+        (("--parameters", "2"), "there is no student to train"),
+        (("--shrinks", "1e6"), "there is no student to train"),
+        (("--seeds", "1,1"), "'seeds' parameter"),
+    ],
+)
+def test_what_is_wrong_is_said_before_a_teacher_is_trained(files, more, message):
+    place = files / "untrained" / "run"
+    rows = ("--train", files / "iris.csv", "--label", "species", "--student", "mlp")
+    code, _, err = attar("ladder", *rows, *more, "--out", place)
+    assert code == 2
+    assert message in err
+    assert "Training the teacher" not in err
+    assert not place.parent.exists()

@@ -11,9 +11,11 @@ from torch import nn
 
 import attar
 from attar.budget import Budget, Costs
+from attar.data import ArrayData
+from attar.experiment.arms import Trainer
 from attar.experiment.ladder_advice import advise
 from attar.experiment.ladder_result import Ladder, Rung, mark_front
-from attar.experiment.rungs import foresee
+from attar.experiment.rungs import _widest, foresee, member, plan_rungs
 from attar.experiment.screening import Floor, is_hopeless, screen
 from attar.students import boosted, mlp
 
@@ -154,13 +156,110 @@ def test_where_none_will_do_it_says_what_would(digits, teacher):
     assert "## What would help" in found.summary()
 
 
+@pytest.mark.parametrize(("budget", "lucky_is_within"), [("params=400", 0), ("params=1064", 1)])
+def test_a_wider_budget_is_proposed_where_all_seeds_agree(
+    digits, monkeypatch, budget, lucky_is_within
+):
+    trained = Trainer.run
+    said = {("mlp(11)", 0): 0.93, ("mlp(11)", 1): 0.80, ("mlp(28)", 0): 0.96, ("mlp(28)", 1): 0.95}
+
+    def run(trainer, setting, seed):
+        found = trained(trainer, setting, seed)
+        if (trainer.plan.name, seed) in said:
+            found.validation["accuracy"] = said[trainer.plan.name, seed]
+        return found
+
+    monkeypatch.setattr(Trainer, "run", run)
+    labels = torch.cat([digits[part][1] for part in ("train", "validation", "test")])
+    sure = attar.teachers.GivenTeacher(8 * nn.functional.one_hot(labels, 10).float())
+    words = {name: value for name, value in QUICK.items() if name != "shrinks"}
+    words |= {"steps": 20, "stop_early": False, "parameters": [3000, 1000, 300], "keep": 0.9}
+    found = attar.ladder(sure, mlp, **digits, **words, budget=budget)
+    lucky, other = (
+        next(one for one in found.rungs if one.name == name) for name in ("mlp(11)", "mlp(28)")
+    )
+    assert not found.met
+    assert (not lucky.over) == bool(lucky_is_within)
+    assert (lucky.seeds, lucky.accuracy) == (2, pytest.approx(0.865))
+    assert (other.seeds, other.accuracy) == (2, pytest.approx(0.955))
+    assert found.advice[0].startswith("A wider budget: with parameters at most 3,214, mlp(28) ")
+
+
+class Turned(nn.Module):
+    """A teacher whose classes 0 and 8 have changed places; it counts how often it was asked."""
+
+    def __init__(self, teacher):
+        super().__init__()
+        self.teacher, self.asked = teacher, 0
+
+    def forward(self, inputs):
+        self.asked += 1
+        return self.teacher(inputs)[:, [8, 1, 2, 3, 4, 5, 6, 7, 0, 9]]
+
+
+def test_early_words_that_need_no_student_come_before_the_climb_and_once(digits, teacher, tmp_path):
+    told = []
+    words = {**digits, **QUICK, "keep": 0.75, "out": tmp_path / "run", "progress": told.append}
+    asked = Turned(teacher)
+    found = attar.ladder(asked, mlp, **words)
+    order = [i for i, one in enumerate(told) if "another order" in one.message]
+    screened = [i for i, one in enumerate(told) if one.stage in ("cost", "screen")]
+    assert len(order) == 1
+    assert order[0] < screened[0]
+    assert [text for text in found.experiment.warnings if "another order" in text]
+    assert json.loads((found_folder(tmp_path, found) / "early.json").read_text())["cost"]
+    first, told[:] = len([one for one in told if one.stage == "early"]), []
+    again = Turned(teacher)
+    resumed = attar.ladder(again, mlp, **words, resume=True)
+    assert len([one for one in told if one.stage == "early"]) == first
+    assert resumed.experiment.warnings == found.experiment.warnings
+    assert again.asked < asked.asked
+
+
+def found_folder(tmp_path, found):
+    return tmp_path / "run" / "rungs" / found.chosen.folder
+
+
+def test_where_no_experiment_is_done_the_early_words_are_notes(digits, teacher):
+    words = {**digits, **QUICK, "shrinks": (60,), "steps": 10, "budget": "size=1kB"}
+    found = attar.ladder(Turned(teacher), mlp, **words)
+    assert found.experiment is None
+    assert any("another order" in note for note in found.notes)
+
+
+def test_the_cost_that_is_told_has_the_further_seeds_and_the_experiment(climbed, digits, teacher):
+    told = []
+    words = {**digits, **QUICK, "shrinks": (10, 30), "steps": 20, "progress": told.append}
+    found = attar.ladder(teacher, mlp, **words, keep=0.1, stop_early=False)
+    first, second = (one for one in told if one.stage == "cost")
+    # Of one setting the distilled runs are there: 2 sizes, and of 9 runs all but the first seed's.
+    assert "2 sizes of 20 steps" in first.message
+    assert "8 runs" in first.message
+    assert second.message.startswith("9 runs")
+    assert found.met
+    told.clear()
+    attar.ladder(teacher, mlp, **words, keep=0.1, stop_early=False, temperature=[1, 4])
+    first, second = (one for one in told if one.stage == "cost")
+    runs = int(second.message.partition(" ")[0])
+    assert f"{runs + 1} runs" in first.message  # the other temperature may win: one seed more
+
+
 def test_a_budget_below_every_student(digits, teacher):
     found = attar.ladder(
         teacher, mlp, **digits, **QUICK | {"shrinks": (3,)}, keep=1.0, budget="size=1kB"
     )
     assert found.chosen is None
     assert found.experiment is None
-    assert found.sentence == ("No student is within the budget (size of the file at most 1 kB).")
+    best = found.rungs[0]
+    assert found.best is best
+    assert best.seeds == 2
+    kept = 100 * best.accuracy / found.teacher_accuracy
+    assert found.sentence == (
+        "No student is within the budget (size of the file at most 1 kB). The best found is "
+        "mlp(23) (2,287 parameters, 11.3 kB), with 11 times the size of the file that is allowed: "
+        f"it keeps {kept:.1f} % of the teacher's accuracy on validation."
+    )
+    assert "best found, over budget" in found.table()
     assert found.advice
     assert found.to_dict()["verdict"] is None
 
@@ -217,17 +316,38 @@ def test_what_does_not_go_with_a_size_that_is_looked_for(digits, teacher, words,
         ({"budget": "fast"}, "a budget must be words such as"),
         ({"budget": "latency=1ms", "latency_seconds": 0}, "needs latency_seconds above 0"),
         ({"shrinks": (0.5,)}, "'shrinks' parameter of ladder"),
+        ({"shrinks": (float("nan"),)}, "'shrinks' parameter of ladder"),
+        ({"shrinks": []}, "shrinks is an empty list"),
+        ({"shrinks": 10}, "shrinks must be a list of numbers. Got 10"),
+        ({"parameters": 10}, "parameters must be a list of numbers. Got 10"),
+        ({"parameters": [10.7]}, "'parameters' parameter of ladder"),
+        ({"budget": "params=0.5"}, "Got 'params=0.5'"),
+        ({"smoothing": [2]}, "'smoothing' parameter of ladder"),
+        ({"loss": "nonsense"}, "'loss' parameter"),
         ({"parameters": [0]}, "'parameters' parameter of ladder"),
         ({"parameters": [1]}, "there is no student to train"),
         ({"temperature": -1}, "'temperature' parameter"),
     ],
 )
-def test_what_does_not_fit_is_told_before_anything_is_trained(digits, teacher, words, message):
+def test_what_does_not_fit_is_told_before_anything_is_trained(digits, tmp_path, words, message):
+    class Unasked(nn.Module):
+        def forward(self, inputs):
+            raise AssertionError("the teacher was asked")
+
+    out = tmp_path / "runs" / "one"
     with pytest.raises(attar.AttarError, match=message):
-        attar.ladder(teacher, mlp, **digits, **QUICK | words)
+        attar.ladder(Unasked(), mlp, **digits, **QUICK | words, out=out)
+    assert not out.parent.exists()
 
 
-@pytest.mark.parametrize(("students", "message"), [("big", "or 'auto'"), ([], "empty list")])
+@pytest.mark.parametrize(
+    ("students", "message"),
+    [
+        ("big", "or 'auto'"),
+        ([], "empty list"),
+        ([mlp, mlp], "mlp stands in students twice"),
+    ],
+)
 def test_students_that_are_none(digits, teacher, students, message):
     with pytest.raises(attar.AttarError, match=message):
         attar.ladder(teacher, students, **digits, **QUICK)
@@ -285,6 +405,40 @@ def test_advice_is_about_what_was_measured():
     ]
     alone = made([chosen], met=True)
     assert "smallest that was tried" in advise(alone, unlabelled=True)[0]
+
+
+@pytest.mark.parametrize("words", ["size=8kB", "size=8kB, macs=2k", "params=1400", "macs=1300"])
+def test_the_largest_within_the_budget_is_within_it_and_the_next_is_not(digits, words):
+    data, budget = ArrayData(*digits["train"]), Budget.of(words)
+    planned, _ = plan_rungs(
+        [mlp], data, largest=None, parameters=[3000, 1000, 300], budget=budget, seconds=0
+    )
+    added = next(one for one in planned if one.plan.name not in ("mlp(28)", "mlp(11)", "mlp(3)"))
+    assert budget.broken(added.costs) == {}
+    next_one = member(mlp, data, added.plan.recipe["width"] + 1)
+    costs = foresee({"": next_one.make}, data.inputs[:64], data.classes, seconds=0)[""]
+    assert budget.broken(costs)
+
+
+def test_only_what_keeps_the_other_limits_is_timed():
+    timed = []
+
+    def costs_of(width, seconds):
+        if seconds:
+            timed.append(width)
+        return Costs(bytes=100 * width, latency_ms=width / 10 if seconds else None)
+
+    def widest(words, fits=0):
+        return _widest(costs_of, fits, 28, Budget.of(words), 0.5)
+
+    assert widest("size=1500") == 15
+    assert timed == []
+    assert widest("size=1500, latency=2ms") == 15
+    assert timed == [15]
+    assert widest("size=1500, latency=1ms", fits=3) in (8, 9)  # a time is looked for less finely
+    assert max(timed) == 15
+    assert widest("size=99") == widest("latency=90us") == 0
+    assert widest("latency=1ms", fits=9) == 9
 
 
 def test_trees_are_foreseen_full_grown():

@@ -40,15 +40,25 @@ class Recipe:
         """Raise where no student is so small, before the teacher has been trained in vain."""
         import torch
 
-        from attar.students import FAMILIES, Family, count_parameters, fit_to
+        from attar.students import Family, fit_to
 
         if not isinstance(student, Family):
             return
         shape, classes = tuple(data.batch(torch.arange(1)).inputs.shape[1:]), len(data.classes)
         if parameters is None:
-            member = FAMILIES[self.family].model(self.width, input_shape=shape, classes=classes)
-            parameters = max(1, int(count_parameters(member) / (shrink or 1)))
+            parameters = max(1, int(self.member_size(data) / (shrink or 1)))
         fit_to(student, parameters=parameters, input_shape=shape, classes=classes)
+
+    def member_size(self, data: ArrayData) -> int:
+        """The parameters of one member."""
+        import torch
+
+        from attar.students import FAMILIES, count_parameters
+
+        shape, classes = tuple(data.batch(torch.arange(1)).inputs.shape[1:]), len(data.classes)
+        return count_parameters(
+            FAMILIES[self.family].model(self.width, input_shape=shape, classes=classes)
+        )
 
     def train(self, splits: Splits, folder: Path, reporter: Reporter) -> Any:
         """Train it, or go on with it; it sees no row of validation or test.

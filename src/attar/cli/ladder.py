@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from attar.budget import FORMS, Budget
-from attar.checks import check_number, need
+from attar.checks import AttarError, check_number, need
 from attar.cli.ensemble import Recipe
 from attar.cli.files import check_free
 from attar.cli.inputs import RunFiles, image_size, views_of
@@ -44,7 +44,7 @@ from attar.cli.options import (
     ViewCount,
 )
 from attar.cli.teachers import TeacherWord, recipe_of, teachers_named
-from attar.cli.words import check_student, numbers_in, student_named, training
+from attar.cli.words import check_student, numbers_in, sizes_in, student_named, training
 
 
 def ladder(
@@ -134,8 +134,12 @@ def ladder(
     named = student.split(",") if student else []
     for word in named:
         check_student(word)
+        if named.count(word) > 1:
+            raise AttarError(f"--student must name each family once. Got {student}.")
     shrunk = numbers_in("shrinks", shrinks)
-    counts = None if parameters is None else [int(n) for n in numbers_in("parameters", parameters)]
+    for shrink in shrunk:
+        check_number("attar ladder", "shrinks", shrink, low=1)
+    counts = None if parameters is None else sizes_in("parameters", parameters)
     numbers = training(
         "attar ladder",
         temperature=temperature,
@@ -149,9 +153,20 @@ def ladder(
     )
     need("torch", extra="train", purpose="attar ladder")
     from attar import experiment as experiments
+    from attar.experiment import arguments
+    from attar.experiment.arms import as_losses
+    from attar.experiment.ladder_arguments import check_room, check_sizes, students_of
 
+    # All that can be wrong is looked at before a teacher is trained.
+    check_sizes(shrunk, counts)
+    arguments.seeds_of(numbers["seeds"])
+    if loss is not None:
+        as_losses(numbers["loss"])
     reading = replace(recipe_of(words), label=label, size=size, lenient=lenient)
     splits, given = files.read(reading, seen)
+    own = students_of([student_named(word) for word in named] or "auto", splits.train)
+    if counts is not None:
+        check_room(own, splits.train, max(counts))
     with show.Reporter() as reporter:
         for line in show.columns_in_words(given.columns):
             reporter.tell("columns", line)
@@ -160,11 +175,14 @@ def ladder(
         else:
             pictures = image_size(given) is not None
             recipe = Recipe.of(teacher_width, members, teacher_steps, pictures=pictures)
+            if counts is None:
+                size_of_one = recipe.member_size(given)
+                check_room(own, splits.train, int(size_of_one / min(shrunk)))
             asked = recipe.train(splits, out / "teacher", reporter)
             resume = True  # the folder is there now, with the teacher in it
         found = experiments.ladder(
             asked,
-            [student_named(word) for word in named] or "auto",
+            own,
             train=splits.train,
             validation=splits.validation,
             test=splits.test,

@@ -164,6 +164,21 @@ def numbers_in(name: str, word: str) -> list[float]:
     return known
 
 
+def sizes_in(name: str, word: str) -> list[int]:
+    """Whole numbers of 1 or more with commas between; 2e4 is one.
+
+    Raises:
+        AttarError: If one is none.
+    """
+    numbers = [_number(part) for part in word.split(",")]
+    known = [int(n) for n in numbers if n is not None and n >= 1 and n.is_integer()]
+    if len(known) < len(numbers):
+        raise AttarError(
+            f"--{name} must be whole numbers of 1 or more with commas between. Got {word}."
+        )
+    return known
+
+
 def seeds_of(word: str) -> int | list[int]:
     """A count, or a list of seeds with commas between.
 

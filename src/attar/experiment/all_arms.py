@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from attar.experiment.arms import Run, Setting, Trainer
 from attar.experiment.foreseen import Foreseen
@@ -30,6 +32,25 @@ class Hunt:
     folder: Path
 
 
+def runs_of(settings: Mapping[str, Sequence[Any]], seeds: Sequence[int], cost: float | None) -> int:
+    """How many runs an experiment takes.
+
+    Args:
+        settings: Of each arm, what it chooses from.
+        seeds: Of the runs.
+        cost: Of each arm's search, in whole runs; None where the arms have lists to choose from.
+
+    Example:
+        >>> runs_of({"hard": [1], "distilled": [1]}, [0, 1], None)
+        4
+        >>> runs_of({"hard": [1], "distilled": [1]}, [0, 1], 3.5)
+        9
+    """
+    if cost is not None:
+        return math.ceil(len(settings) * (cost + len(seeds) - 1))
+    return sum(len(some) + len(seeds) - 1 for some in settings.values())
+
+
 def train_all(
     trainer: Trainer,
     settings: dict[str, list[Setting]],
@@ -46,9 +67,7 @@ def train_all(
     has T, alpha or a strength to look for instead would otherwise stand there with one that nobody
     has tuned, or with that of a few labelled rows, which may want another by far.
     """
-    runs = sum(len(some) + len(seeds) - 1 for some in settings.values())
-    if hunt is not None:
-        runs = math.ceil(len(settings) * (hunt.cost + len(seeds) - 1))
+    runs = runs_of(settings, seeds, None if hunt is None else hunt.cost)
     steps = trainer.config.steps
     if not trainer.plan.grown:
         cost = seconds_per_step(trainer, settings["distilled"][0])

@@ -87,53 +87,44 @@ def _restored(kept: Mapping[str, Any], students: Sequence[Any], data: Data) -> P
 
 @dataclass
 class Climb:
-    """The work of one ladder; what it finds goes into ``ladder``."""
+    """The work of one ladder; what it finds goes into ``ladder``.
+
+    ``runs_after`` is about how many runs of a network follow when it is chosen.
+    """
 
     ladder: Ladder
     splits: Splits
     trainer_of: Callable[[Planned], Trainer]
     setting_of: Callable[[Planned], Setting]
+    runs_after: int
     seeds: list[int]
     folder: Path
     tell: OnProgress
     planned: dict[str, Planned] = field(default_factory=dict)
 
     def screen(self, planned: Sequence[Planned], *, early: bool) -> None:
-        """Train one student of each size that the budget allows; if none will do, of others."""
+        """Train one student of each size that the budget allows."""
         self.planned = {one.plan.name: one for one in planned}
         budget = self.ladder.budget
         over = [one for one in planned if budget.broken(one.costs, slack=SLACK)]
         within = [one for one in planned if one not in over]
         self._announce(within)
-        floor = Floor(self.ladder.goal, self.ladder.rows)
-        found = self._screened(within, floor, early=early)
-        # What budget would do is worth knowing only where this one does not.
-        if not any(self._reaches(one) for one in found):
-            for place, one in enumerate(reversed(over)):
-                found += self._screened([one], floor, early=False)
-                if self._reaches(found[-1]):
-                    over = over[: len(over) - place - 1]
-                    break
-            else:
-                over = []
+        found = self._screened(within, early=early)
         found += [Screened(one, "over budget") for one in over]
         self.ladder.rungs = sorted(
             (self._rung(one) for one in found), key=lambda r: -(r.foreseen.parameters or 0)
         )
 
-    def _screened(self, some: Sequence[Planned], floor: Floor, *, early: bool) -> list[Screened]:
+    def _screened(self, some: Sequence[Planned], *, early: bool) -> list[Screened]:
         return screen(
             some,
             self.trainer_of,
             self.setting_of,
             self.seeds[0],
-            floor=floor,
+            floor=Floor(self.ladder.goal, self.ladder.rows),
             early=early,
             tell=self.tell,
         )
-
-    def _reaches(self, one: Screened) -> bool:
-        return one.state == "trained" and (one.accuracy or 0.0) >= self.ladder.goal
 
     def _announce(self, planned: Sequence[Planned]) -> None:
         networks = [one for one in planned if not one.plan.grown]
@@ -145,9 +136,14 @@ class Climb:
             for one, trainer in zip(networks, trainers, strict=True)
         ]
         steps = trainers[0].config.steps
-        message = f"{len(planned)} sizes of {steps:,} steps, {duration(sum(costs))} at most; then "
-        message += "the experiment with the one that is chosen"
-        self.tell(Progress("cost", message, seconds=sum(costs)))
+        after = self.runs_after * max(costs)
+        message = (
+            f"{len(planned)} sizes of {steps:,} steps, {duration(sum(costs))} at most; then "
+            "further seeds and the experiment with the one that is chosen, "
+            f"{self.runs_after} runs, about {duration(after)} if it is the dearest: "
+            f"{duration(sum(costs) + after)} in all"
+        )
+        self.tell(Progress("cost", message, seconds=sum(costs) + after))
 
     def _rung(self, one: Screened) -> Rung:
         costs = one.planned.costs
@@ -178,7 +174,9 @@ class Climb:
 
     def measure(self, *, seconds: float) -> None:
         """What the trained ones cost, all in turn; once, as a time is not the same twice."""
-        trained = [rung for rung in self.ladder.rungs if rung.trained]
+        self._measure([rung for rung in self.ladder.rungs if rung.trained], seconds)
+
+    def _measure(self, trained: Sequence[Rung], seconds: float) -> None:
         path = self.folder / "costs.json"
         kept = json.loads(path.read_text("utf-8")) if path.exists() else {}
         if not all(rung.folder in kept for rung in trained):
@@ -196,6 +194,8 @@ class Climb:
     def choose(self) -> None:
         """Mark the smallest that reaches the goal in the mean over the seeds; else the best."""
         ladder = self.ladder
+        for rung in ladder.rungs:
+            rung.chosen = False
         within = [rung for rung in ladder.rungs if rung.trained and not rung.over]
         within.sort(key=lambda rung: (rung.costs.bytes or 0, rung.name))
         for rung in within:
@@ -210,6 +210,37 @@ class Climb:
             self._confirm(best)
             best.chosen = True
             ladder.met = ladder.meets(best)
+
+    def beyond(self, *, seconds: float) -> Rung | None:
+        """Where none within the budget will do: the nearest over it that does, over all seeds.
+
+        What a budget would do is worth knowing only where this one does not.
+
+        Args:
+            seconds: How long each one that is trained for this is timed.
+        """
+        ladder = self.ladder
+        if ladder.met:
+            return None
+        over = [rung for rung in ladder.rungs if rung.over]
+        for rung in sorted(over, key=lambda rung: (max(rung.over.values()), rung.name)):
+            if rung.state == "over budget":
+                one = self._screened([self.planned[rung.name]], early=False)[0]
+                rung.state, rung.curve = one.state, one.curve
+                rung.accuracy, rung.seeds = one.accuracy, 1
+                # It alone: what was chosen rests on the times that the others had.
+                self._measure([rung], seconds)
+            if not ladder.meets(rung):
+                continue
+            self._confirm(rung)
+            if ladder.meets(rung):
+                if rung.over:
+                    return rung
+                self.choose()  # trained, it is faster than was foreseen
+                return None
+        if ladder.chosen is None and ladder.best is not None:
+            self._confirm(ladder.best)
+        return None
 
     def _confirm(self, rung: Rung) -> None:
         """Its accuracy as the mean over all seeds: under one, some size is always lucky."""

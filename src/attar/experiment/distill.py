@@ -219,7 +219,7 @@ def distill(
         # The ladder stands on this module.
         from attar.experiment.sizing import check_sizing, sized
 
-        check_sizing(student_size, task, {})
+        check_sizing(student_size, task)
         given = {"parameters": parameters, "shrink": shrink, "targets": targets, "track": track}
         given |= {"groups": groups, "fit": fit, "accelerator": accelerator}
         check_alone(given, pseudo_labels=pseudo_labels, views=views, transfer=transfer)

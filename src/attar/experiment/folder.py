@@ -36,12 +36,19 @@ def claim(folder: Path, *, resume: bool, owner: str = "distill") -> Path:
 
 @contextlib.contextmanager
 def run_folder(out: str | Path | None, processes: Processes, *, resume: bool) -> Iterator[Path]:
-    """The folder of the run, claimed by the main process; a passing one without ``out``."""
+    """The folder of the run, claimed by the main process; a passing one without ``out``.
+
+    One that was made here goes again where nothing came into it: what was asked for was refused.
+    """
     with contextlib.ExitStack() as scratch:
 
         def make() -> Path:
             if out is not None:
-                return claim(Path(out), resume=resume)
+                path = Path(out)
+                made = [one for one in (path, *path.parents) if not one.exists()]
+                claim(path, resume=resume)
+                scratch.callback(_drop_empty, made)
+                return path
             return Path(scratch.enter_context(tempfile.TemporaryDirectory()))
 
         folder = processes.from_main(processes.first(make))
@@ -53,6 +60,12 @@ def run_folder(out: str | Path | None, processes: Processes, *, resume: bool) ->
             )
         yield folder
         processes.from_main(None)  # a passing folder goes when nobody reads it any more
+
+
+def _drop_empty(folders: Sequence[Path]) -> None:
+    with contextlib.suppress(OSError):  # one that holds something stays, with those around it
+        for folder in folders:
+            folder.rmdir()
 
 
 def identity(

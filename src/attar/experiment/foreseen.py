@@ -14,7 +14,7 @@ from attar.evaluation import in_sample, predict_logits
 from attar.experiment import early
 from attar.experiment.arms import Run, Trainer
 from attar.experiment.inputs import example_inputs
-from attar.experiment.progress import OnProgress, Progress
+from attar.experiment.progress import WARNING, OnProgress, Progress
 from attar.experiment.transfer import count_copies
 from attar.files import write_text
 from attar.store import Store
@@ -100,6 +100,14 @@ class Foreseen:
         part = getattr(self._splits, name)
         return early.seen_before(count_copies(self._splits.train, part), len(part), name)
 
+    def hand_on(self, folder: Path) -> None:
+        """Put the words into the folder of an experiment with the same teacher and rows.
+
+        It has them in its result, and does not look, nor ask the teacher, again.
+        """
+        if not (folder / "early.json").exists():
+            write_text("distill", folder / "early.json", self._path.read_text("utf-8"))
+
     def costs(self, runs: int, steps: int, seconds: float) -> None:
         """Note what is about to be trained: runs, steps of each, seconds in all."""
         self.cost = {"runs": runs, "steps": steps, "seconds": round(seconds, 1)}
@@ -121,7 +129,7 @@ class Foreseen:
     def _say(self, about: str, text: str | None) -> None:
         if text is not None and about not in self.words:
             self.words[about] = text
-            self._tell(Progress("early", f"Warning: {text}"))
+            self._tell(Progress("early", WARNING + text))
 
     def _keep(self) -> None:
         words = [{"about": about, "text": text} for about, text in self.words.items()]

@@ -319,6 +319,18 @@ def plan_member(
     Raises:
         AttarError: If the inputs are no single tensor, or ``width_of`` finds none.
     """
+    fitted, shape, plan_of = members_of(family, data)
+    return plan_of(width_of(fitted, shape))
+
+
+def members_of(
+    family: Family, data: Data
+) -> tuple[Family, tuple[int, ...], Callable[[int], StudentPlan]]:
+    """A family as it suits these rows, the shape of one, and how its member of a width is made.
+
+    Raises:
+        AttarError: If the inputs are no single tensor.
+    """
     inputs = example_inputs(data)
     if not isinstance(inputs, Tensor):
         raise AttarError(
@@ -327,16 +339,19 @@ def plan_member(
         )
     shape, classes = tuple(inputs.shape[1:]), len(data.classes)
     fitted, scaler = family.fit(example_inputs(data, len(data)), getattr(data, "columns", None))
-    width = width_of(fitted, shape)
 
-    def make() -> nn.Module:
-        own = copy.deepcopy(scaler)
-        return fitted.model(width, input_shape=shape, classes=classes, scaler=own)
+    def plan_of(width: int) -> StudentPlan:
+        def make() -> nn.Module:
+            own = copy.deepcopy(scaler)
+            return fitted.model(width, input_shape=shape, classes=classes, scaler=own)
 
-    recipe = {"family": family.name, "width": width, "input_shape": list(shape)}
-    with torch.device("meta"):
-        grown = isinstance(fitted.model(width, input_shape=shape, classes=classes), TreeEnsemble)
-    return StudentPlan(make, f"{family.name}({width})", recipe, grown=grown)
+        recipe = {"family": family.name, "width": width, "input_shape": list(shape)}
+        with torch.device("meta"):
+            bare = fitted.model(width, input_shape=shape, classes=classes)
+        grown = isinstance(bare, TreeEnsemble)
+        return StudentPlan(make, f"{family.name}({width})", recipe, grown=grown)
+
+    return fitted, shape, plan_of
 
 
 def size_of(plan: StudentPlan) -> int:

@@ -13,22 +13,24 @@ from attar.data import Views
 from attar.engine.processes import Processes
 from attar.evaluation import accuracy
 from attar.experiment import arms as arms_of
+from attar.experiment.all_arms import runs_of
 from attar.experiment.arguments import configured, seeds_of, steps_of, with_views
 from attar.experiment.arms import Setting, SoftLoss, Trainer
 from attar.experiment.climbing import Climb, identity_of, plan_kept
 from attar.experiment.distill import READY_MADE, distill
 from attar.experiment.folder import run_folder, settle
+from attar.experiment.foreseen import Foreseen
 from attar.experiment.growing import at_most_one
 from attar.experiment.inputs import Splits, make_splits
 from attar.experiment.ladder_advice import advise, doubts
+from attar.experiment.ladder_arguments import check_room, check_sizes, students_of
 from attar.experiment.ladder_result import Ladder, mark_front
 from attar.experiment.opening import smallest_member
-from attar.experiment.progress import OnProgress, Progress, quietly
+from attar.experiment.progress import OnProgress, Progress, not_twice, quietly
 from attar.experiment.rungs import SHRINKS, Planned
 from attar.experiment.targets import may_have_seen, targets_of, teacher_of
 from attar.losses import kl
 from attar.store import Store
-from attar.students import boosted, convnet, mlp
 from attar.teachers import StoredTeacher
 
 
@@ -131,7 +133,8 @@ def ladder(
 
     Returns:
         The :class:`Ladder`, saved to ``out`` if that is given. ``met`` says whether the goal was
-        reached; if not, ``chosen`` is the best found, and ``advice`` says what would help.
+        reached; if not, ``best`` is the best found, ``chosen`` too if it is within the budget, and
+        ``advice`` says what would help.
 
     Raises:
         AttarError: On inputs that do not fit, with what to do.
@@ -152,6 +155,9 @@ def ladder(
     check_number("ladder", "latency_seconds", latency_seconds, low=0)
     check_number("ladder", "search_cost", search_cost, low=1)
     check_number("ladder", "evaluations", evaluations, low=1, whole=True)
+    shrinks, parameters = check_sizes(shrinks, parameters)
+    for value in smoothing or ():
+        check_number("ladder", "smoothing", value, low=0, high=1, high_open=True)
     if limits.latency_ms is not None and latency_seconds == 0:
         raise AttarError("ladder: a budget of latency needs latency_seconds above 0.")
     names = None if classes is None else tuple(str(name) for name in classes)
@@ -160,16 +166,26 @@ def ladder(
     if views is not None:
         splits = with_views(splits, views)
     total = steps_of(steps, epochs, len(splits.train), batch_size)
-    usual, _ = arms_of.as_losses(loss)
+    usual, losses = arms_of.as_losses(loss)
     setting_of = _settings(temperature, alpha, learning_rate, splits)
+    strengths = len(arms_of.SMOOTHING) + 1 if smoothing is None else len(smoothing)
+    runs_after = setting_of.runs_after(
+        numbers,
+        cost=None if losses is None and not setting_of.auto else search_cost,
+        strengths=strengths,
+        unlabelled=splits.unlabelled_rows > 0,
+    )
     config = configured(
         total, evaluations, learning_rate, weight_decay=weight_decay, any_threads=any_threads
     )
+    several = students_of(students, splits.train)
+    if parameters is not None:
+        check_room(several, splits.train, max(parameters))
     with run_folder(out, Processes(None), resume=resume) as folder:
         asked = teacher_of(teacher, splits, folds, refit=cut_here)
         planned, notes = plan_kept(
             folder / "plan.json",
-            _several(students, splits.train),
+            several,
             splits.train,
             largest=smallest_member(asked, "parameters"),
             shrinks=shrinks,
@@ -190,6 +206,8 @@ def ladder(
             identity_of(trainer_of(planned[0]), setting_of(planned[0]), numbers, stores),
             owner="ladder",
         )
+        foreseen = Foreseen(folder, tell, trainer_of(planned[0]), stores)
+        foreseen.before(asked)  # what needs no student is known by now, the long part is ahead
         found = Ladder(
             rungs=[],
             keep=keep,
@@ -200,14 +218,16 @@ def ladder(
             teacher=Costs(getattr(asked, "parameters", None), getattr(asked, "bytes", None)),
             rows=len(splits.validation),
         )
-        climb = Climb(found, splits, trainer_of, setting_of, numbers, folder, tell)
+        climb = Climb(found, splits, trainer_of, setting_of, runs_after, numbers, folder, tell)
         climb.screen(planned, early=stop_early)
         climb.measure(seconds=latency_seconds)
         climb.choose()
+        wider = climb.beyond(seconds=latency_seconds)
         mark_front(found.rungs, found.by)
         if found.chosen is not None:
             best = climb.planned[found.chosen.name]
             tell(Progress("chosen", f"The experiment with {found.chosen.name}"))
+            foreseen.hand_on(folder / "rungs" / best.name)
             found.experiment = distill(
                 asked,
                 best.plan,
@@ -233,33 +253,17 @@ def ladder(
                 targets=folder / "targets",
                 resume=True,
                 any_threads=any_threads,
-                progress=progress,
+                progress=not_twice(tell, list(foreseen.words.values())),
             )
-        found.advice = advise(found, unlabelled=splits.unlabelled_rows > 0)
+        else:
+            notes += foreseen.words.values()
+        found.advice = advise(found, unlabelled=splits.unlabelled_rows > 0, wider=wider)
         if cut_here and (folds is None or may_have_seen(teacher)):
             notes.append(READY_MADE)
         found.notes = doubts(found.rows, found.goal, notes)
         if out is not None:
             found.save(folder)
     return found
-
-
-def _several(students: Any, data: Any) -> list[Any]:
-    """The students as a list; of ``"auto"`` those that suit the rows."""
-    if isinstance(students, str):
-        if students != "auto":
-            raise AttarError(
-                "ladder: students must be families of attar.students, other students, a list of "
-                f"these, or 'auto'. Got {students!r}."
-            )
-        shape = getattr(getattr(data, "inputs", None), "shape", ())
-        if len(shape) == 4:
-            return [convnet, mlp]
-        return [mlp, boosted] if getattr(data, "columns", None) else [mlp]
-    several = list(students) if isinstance(students, list | tuple) else [students]
-    if not several:
-        raise AttarError("ladder: students is an empty list; name a family, or leave 'auto'.")
-    return several
 
 
 @dataclass(frozen=True)
@@ -282,6 +286,36 @@ class _Settings:
         if one.plan.grown:
             t = at_most_one(self.temperature)
         return Setting("distilled", self.learning_rate, temperature=t[0], alpha=a[0])
+
+    @property
+    def auto(self) -> bool:
+        """Whether the experiment at the end looks for T or alpha."""
+        return any(isinstance(one, str) for one in (self.temperature, self.alpha))
+
+    def runs_after(
+        self, seeds: list[int], *, cost: float | None, strengths: int, unlabelled: bool
+    ) -> int:
+        """About how many runs of a network follow when it is chosen.
+
+        Args:
+            seeds: Of the ladder and of its experiment.
+            cost: Of a search in the experiment; None where it has lists to choose from.
+            strengths: How many strengths of label smoothing it tries.
+            unlabelled: Whether it has an arm of pseudo-labels.
+        """
+        t = arms_of.as_choices("temperature", self.temperature, auto=[1.0], low=0, high=1e3)
+        a = arms_of.as_choices("alpha", self.alpha, auto=[1.0], low=0, high=1)
+        tried = arms_of.candidates(
+            t,
+            a,
+            learning_rate=self.learning_rate,
+            smoothing=[0.1] * strengths,
+            unlabelled=unlabelled,
+        )
+        runs = runs_of(tried, seeds, cost)
+        if cost is None and len(tried["distilled"]) == 1:
+            return runs - 1  # of one setting: the runs of the ladder are those of the experiment
+        return runs + len(seeds) - 1
 
 
 def _settings(temperature: Any, alpha: Any, learning_rate: float, splits: Splits) -> _Settings:

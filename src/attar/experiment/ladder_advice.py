@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Sequence
 
 from attar.budget import COSTS, say
-from attar.experiment.ladder_result import Ladder, Rung
+from attar.experiment.ladder_result import Ladder, Rung, say_times
 
 #: A curve that rose by more than this over its last quarter had not come to its end.
 _RISING = 0.005
@@ -14,24 +14,27 @@ _RISING = 0.005
 _ROOM = 1.1
 
 
-def advise(ladder: Ladder, *, unlabelled: bool) -> list[str]:
+def advise(ladder: Ladder, *, unlabelled: bool, wider: Rung | None = None) -> list[str]:
     """What to try, the surest first; every number was measured here.
 
     Args:
         ladder: With its rungs trained and marked, and ``met`` decided.
         unlabelled: Whether rows without a label taught already.
+        wider: The nearest one over the budget that reaches the goal under all seeds: under one,
+            some size is always lucky, and in the budget proposed here the ladder would deny it.
     """
     best = ladder.chosen
     if ladder.met and best is not None:
         return list(_beside(ladder, best))
-    lines = list(_a_wider_budget(ladder))
+    lines = [] if wider is None else [_a_wider_budget(ladder, wider)]
     if best is None:
         if not lines:
             least = min(ladder.rungs, key=lambda rung: max(rung.over.values(), default=1.0))
             name, times = max(least.over.items(), key=lambda item: item[1])
             lines.append(
-                f"The nearest student, {least.name}, has {times:.2g} times the {COSTS[name]} that "
-                f"is allowed ({say(name, getattr(least.costs, name))}); another family may do."
+                f"The nearest student, {least.name}, has {say_times(times)} times the "
+                f"{COSTS[name]} that is allowed ({say(name, getattr(least.costs, name))}); another "
+                "family may do."
             )
         return lines
     if _rises(best):
@@ -56,17 +59,13 @@ def advise(ladder: Ladder, *, unlabelled: bool) -> list[str]:
     return lines
 
 
-def _a_wider_budget(ladder: Ladder) -> Iterator[str]:
-    """The smallest one over the budget that reaches the accuracy, and the limits it needs."""
-    able = [rung for rung in ladder.rungs if rung.over and ladder.meets(rung)]
-    if not able:
-        return
-    rung = min(able, key=lambda rung: max(rung.over.values()))
+def _a_wider_budget(ladder: Ladder, rung: Rung) -> str:
+    """The limits that one over the budget needs, which reaches the accuracy."""
     needs = [say(name, _ROOM * getattr(rung.costs, name)) for name in rung.over]
     costs = " and ".join(
         f"{COSTS[name]} at most {need}" for name, need in zip(rung.over, needs, strict=True)
     )
-    yield (
+    return (
         f"A wider budget: with {costs}, {rung.name} would do; it keeps "
         f"{100 * (ladder.kept(rung) or 0):.1f} % on validation."
     )

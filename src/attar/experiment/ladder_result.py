@@ -103,6 +103,21 @@ class Ladder:
         return next((rung for rung in self.rungs if rung.chosen), None)
 
     @property
+    def best(self) -> Rung | None:
+        """The chosen one; where none is within the budget, of the others the best found.
+
+        That is the nearest that meets the goal, of those that were trained under most seeds;
+        where none does, the most accurate.
+        """
+        trained = [rung for rung in self.rungs if rung.trained]
+        able = [rung for rung in trained if self.meets(rung)]
+        if self.chosen is not None or not trained:
+            return self.chosen
+        if able:
+            return min(able, key=lambda r: (-r.seeds, max(r.over.values(), default=1.0)))
+        return max(trained, key=lambda rung: rung.accuracy or 0.0)
+
+    @property
     def front(self) -> list[Rung]:
         """The Pareto front: for more accuracy than one of these has, you must pay more."""
         return [rung for rung in self.rungs if rung.front]
@@ -119,16 +134,25 @@ class Ladder:
     @property
     def sentence(self) -> str:
         """The answer, in a sentence or two."""
-        rung = self.chosen
+        rung = self.best
         within = " within the budget" if self.budget.limits else ""
+        none = f"No student is within the budget ({self.budget})."
         if rung is None:
-            return f"No student is within the budget ({self.budget})."
+            return none
         kept = f"{100 * (self.kept(rung) or 0):.1f} %"
         what = f"{rung.name} ({_said(rung.costs, self.by)})"
         if self.met:
             return (
                 f"{what} is the smallest{within} that keeps {100 * self.keep:g} % of the "
                 f"teacher's accuracy: it keeps {kept} on validation{self._on_test()}."
+            )
+        if self.chosen is None:
+            times = " and ".join(
+                f"{say_times(n)} times the {COSTS[name]}" for name, n in rung.over.items()
+            )
+            return (
+                f"{none} The best found is {what}, with {times} that is allowed: it keeps "
+                f"{kept} of the teacher's accuracy on validation."
             )
         return (
             f"No student{within} keeps {100 * self.keep:g} % of the teacher's accuracy. The best "
@@ -184,7 +208,7 @@ class Ladder:
 
     def _came(self, rung: Rung) -> str:
         words = []
-        if rung.chosen:
+        if rung is self.best:
             words.append("chosen" if self.met else "best found")
         if not rung.trained:
             words.append(rung.state if rung.curve or rung.over else "not begun")
@@ -264,6 +288,15 @@ def _smaller(teacher: Costs, costs: Costs) -> str:
             ratio = whole / own
             return f"{ratio:.0f}" if ratio >= 10 else f"{ratio:.1f}"
     return ""
+
+
+def say_times(times: float) -> str:
+    """How many times over a limit something is, as a person reads it.
+
+    >>> say_times(1.234), say_times(69.5), say_times(9600.4)
+    ('1.23', '70', '9,600')
+    """
+    return f"{times:,.0f}" if times >= 10 else f"{times:.3g}"
 
 
 def _words(by: Sequence[str]) -> str:

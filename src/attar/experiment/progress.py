@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 
@@ -28,6 +28,9 @@ class Progress:
     seconds: float = 0.0
 
 
+#: How an early word begins.
+WARNING = "Warning: "
+
 #: Seconds from which a run is a long one.
 LONG = 60
 
@@ -38,9 +41,25 @@ OnProgress = Callable[[Progress], None]
 def quietly(progress: Progress) -> None:
     """Without anyone who listens, the log tells what a long run will cost, and early warnings."""
     if progress.stage == "early" or progress.seconds >= LONG:
-        logging.getLogger("attar").warning(
-            "distill: %s", progress.message.removeprefix("Warning: ")
-        )
+        logging.getLogger("attar").warning("distill: %s", progress.message.removeprefix(WARNING))
+
+
+def not_twice(tell: OnProgress, words: Collection[str]) -> OnProgress:
+    """The same listener, who has heard these early words already.
+
+    >>> told = []
+    >>> tell = not_twice(told.append, ["the teacher is weak"])
+    >>> tell(Progress("early", "Warning: the teacher is weak"))
+    >>> tell(Progress("early", "Warning: the student is small"))
+    >>> [one.message for one in told]
+    ['Warning: the student is small']
+    """
+
+    def once(progress: Progress) -> None:
+        if progress.stage != "early" or progress.message.removeprefix(WARNING) not in words:
+            tell(progress)
+
+    return once
 
 
 def duration(seconds: float) -> str:

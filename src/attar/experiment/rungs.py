@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,9 +14,9 @@ import torch
 from torch import Tensor, nn
 
 from attar.budget import Budget, Costs
-from attar.checks import AttarError, check_number
+from attar.checks import AttarError
 from attar.evaluation import count_macs
-from attar.experiment.inputs import StudentPlan, plan_member, plan_student
+from attar.experiment.inputs import StudentPlan, members_of, plan_member, plan_student
 from attar.experiment.result import example_tensor
 from attar.export import bench, to_onnx
 from attar.students import Family, TreeEnsemble, count_parameters, fit_to
@@ -32,7 +32,8 @@ SIZES = (30_000, 10_000, 3_000, 1_000)
 #: model differ, and what is measured at the end decides.
 SLACK = {"latency_ms": 1.25}
 
-#: A width is looked for until the next one that was tried is no more than this factor away.
+#: By its time a width is looked for until the next one that was tried is no more than this factor
+#: away: each try is timed.
 _CLOSE = 1.15
 
 
@@ -206,56 +207,80 @@ def _within(
     """The largest member within all limits, of each family that has one over them."""
     for family in students:
         own = [r for r in rungs if isinstance(family, Family) and r.family == family.name]
-        width = _widest(family, own, example, data.classes, budget, seconds)
-        if width is None or any(r.plan.recipe["width"] == width for r in own):
+        over = [r.plan.recipe["width"] for r in own if budget.broken(r.costs)]
+        if not over:
             continue
-        plan = member(family, data, width)
-        costs = foresee({"": plan.make}, example, data.classes, seconds=seconds)[""]
-        yield Planned(family, plan, family.name, None, costs)
+        fitted, shape, plan_of = members_of(family, data)
+
+        def costs_of(
+            width: int, timed: float, plan_of: Callable[[int], StudentPlan] = plan_of
+        ) -> Costs:
+            # As it will be trained: the standardisation in front costs, too.
+            make = plan_of(width).make
+            return foresee({"": make}, example, data.classes, seconds=timed)[""]
+
+        # Two timings differ: a rung that keeps the limits may be larger than one that does not.
+        beyond = min(over)
+        within = [r.plan.recipe["width"] for r in own if not budget.broken(r.costs)]
+        fits = max((width for width in within if width < beyond), default=0)
+        if set(budget.limits) == {"parameters"}:  # which are known without a try
+            width = _by_parameters(fitted, shape, len(data.classes), budget)
+        else:
+            width = _widest(costs_of, fits, beyond, budget, seconds)
+        if width == 0 or any(r.plan.recipe["width"] == width for r in own):
+            continue
+        yield Planned(family, plan_of(width), family.name, None, costs_of(width, seconds))
+
+
+def _by_parameters(family: Family, shape: tuple[int, ...], classes: int, budget: Budget) -> int:
+    """The largest width of so many parameters; 0 where even the narrowest has more."""
+    limit = int(budget.limits["parameters"])
+    with contextlib.suppress(AttarError):
+        return fit_to(family, parameters=limit, input_shape=shape, classes=classes)
+    return 0
 
 
 def _widest(
-    family: Family,
-    own: Sequence[Planned],
-    example: Tensor,
-    classes: Sequence[str],
-    budget: Budget,
-    seconds: float,
-) -> int | None:
-    """The largest width whose costs keep all limits, found by trying.
+    costs_of: Callable[[int, float], Costs], fits: int, beyond: int, budget: Budget, seconds: float
+) -> int:
+    """The largest width whose costs keep all limits, found by trying; 0 where none does.
 
-    None where no member does, or the largest of ``own`` does anyway.
+    Args:
+        costs_of: What the member of a width costs, timed for so many seconds.
+        fits: A width that keeps the limits; 0 where none is known.
+        beyond: A larger one that does not.
+        budget: The limits.
+        seconds: How long each is timed.
     """
-    over = [r.plan.recipe["width"] for r in own if budget.broken(r.costs)]
-    if not over:
-        return None
-    within = [r.plan.recipe["width"] for r in own if not budget.broken(r.costs)]
+    exact = replace(budget, latency_ms=None)
 
-    def keeps(width: int) -> bool:
-        def make() -> nn.Module:
-            shape = tuple(example.shape[1:])
-            return family.model(width, input_shape=shape, classes=len(classes))
+    def small(width: int) -> bool:
+        return not exact.broken(costs_of(width, 0.0))
 
-        # The standardisation in front is missing here; a little room is left for it.
-        time = seconds if budget.latency_ms is not None else 0.0
-        costs = foresee({"": make}, example.float(), classes, seconds=time)[""]
-        return not budget.broken(costs, slack={"bytes": 0.99, "latency_ms": 0.97})
+    def quick(width: int) -> bool:
+        return not budget.broken(costs_of(width, seconds), slack={"latency_ms": 0.97})
 
-    beyond = min(over)
-    # Two timings differ: a rung that keeps the limits may be larger than one that does not.
-    fits = max((width for width in within if width < beyond), default=1)
-    if fits == 1 and not keeps(fits):
-        return None
-    # Parameters alone are known without a try; a time and a file's size are not.
-    if set(budget.limits) == {"parameters"}:
-        shape = tuple(example.shape[1:])
-        return fit_to(
-            family,
-            parameters=int(budget.limits["parameters"]),
-            input_shape=shape,
-            classes=len(classes),
-        )
-    while beyond - fits > 1 and beyond / fits > _CLOSE:
+    if exact.limits:
+        widest = _between(small, fits, beyond)
+        if widest == 0 or budget.latency_ms is None:
+            return widest
+        if widest == fits or quick(widest):
+            return widest
+        beyond = widest
+    return _between(quick, fits, beyond, close=_CLOSE)
+
+
+def _between(keeps: Callable[[int], bool], fits: int, beyond: int, *, close: float = 1.0) -> int:
+    """The largest width that keeps, below one that does not; 0 where not even 1 does.
+
+    >>> _between(lambda width: width <= 15, 11, 28), _between(lambda width: False, 0, 28)
+    (15, 0)
+    """
+    if fits == 0:
+        if beyond == 1 or not keeps(1):
+            return 0
+        fits = 1
+    while beyond - fits > 1 and beyond / fits > close:
         middle = max(fits + 1, min(beyond - 1, round(math.sqrt(fits * beyond))))
         fits, beyond = (middle, beyond) if keeps(middle) else (fits, middle)
     return fits
@@ -265,10 +290,6 @@ def _sizes(
     largest: int | None, shrinks: Sequence[float], parameters: Sequence[int] | None
 ) -> list[tuple[float | None, int]]:
     """Shrink and parameters of each size, large ones first."""
-    for shrink in shrinks:
-        check_number("ladder", "shrinks", shrink, low=1)
-    for size in parameters or ():
-        check_number("ladder", "parameters", size, low=1, whole=True)
     if parameters is not None or largest is None:
         return [(None, int(size)) for size in sorted(set(parameters or SIZES), reverse=True)]
     return [(float(shrink), int(largest / shrink)) for shrink in sorted(set(shrinks))]
@@ -287,7 +308,7 @@ def _unlike(plan: StudentPlan, others: Mapping[str, Any]) -> StudentPlan:
     return replace(plan, name=name)
 
 
-@contextmanager
+@contextlib.contextmanager
 def _same_random_state() -> Iterator[None]:
     state = torch.get_rng_state()
     try:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from attar.checks import AttarError
-from attar.data import Views
 from attar.experiment.ladder import ladder
 from attar.experiment.result import Experiment
 
@@ -28,12 +26,12 @@ def sized(teacher: Any, student: Any, *, out: str | Path | None, **given: Any) -
     return experiment
 
 
-def check_sizing(size: Any, task: str, given: Mapping[str, Any]) -> None:
-    """Raise where a size is to be looked for, and something does not go with that.
+def check_sizing(size: Any, task: str) -> None:
+    """Raise where no size can be looked for.
 
-    >>> check_sizing("auto", "multiclass", {"shrink": 10})
+    >>> check_sizing("small", "multiclass")
     Traceback (most recent call last):
-    attar.checks.AttarError: distill: student_size='auto' does not go with shrink=.
+    attar.checks.AttarError: distill: student_size must be 'auto'; a number goes to parameters=...
     """
     if size != "auto":
         raise AttarError(
@@ -44,11 +42,3 @@ def check_sizing(size: Any, task: str, given: Mapping[str, Any]) -> None:
             f"distill: student_size='auto' is there for classes alone. For the task {task!r} give "
             "parameters= or shrink=."
         )
-    for name, value in given.items():
-        if name == "views" and not (value is None or isinstance(value, Views)):
-            raise AttarError(
-                f"distill: with student_size='auto', views must be Views or None. Got {value!r}: "
-                "the choice between them is there for a student whose size is given."
-            )
-        if name != "views" and value is not None:
-            raise AttarError(f"distill: student_size='auto' does not go with {name}=.")
