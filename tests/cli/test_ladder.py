@@ -78,7 +78,7 @@ def test_where_none_will_do_the_best_found_is_shown(files):
         (("--parameters=-10",), "--parameters must be whole numbers of 1 or more"),
         (("--parameters", "1e30"), "'parameters' parameter of ladder"),
         (("--parameters", "2"), "there is no student to train"),
-        (("--loss", "nonsense"), "'loss' parameter"),
+        (("--loss", "nonsense"), "--loss must be kl"),
         (("--seeds", "0"), "'seeds' parameter"),
         (("--budget", "params=0.5"), "at least 1. Got 'params=0.5'"),
         (("--epochs", "3"), "give --steps or --epochs, not both"),
@@ -96,7 +96,7 @@ def test_what_is_wrong_is_said_in_one_line(files, more, message):
 @pytest.mark.parametrize(
     ("more", "message"),
     [
-        (("--loss", "nonsense"), "'loss' parameter"),
+        (("--loss", "nonsense"), "--loss must be kl"),
         (("--parameters", "2"), "there is no student to train"),
         (("--shrinks", "1e6"), "there is no student to train"),
         (("--seeds", "1,1"), "'seeds' parameter"),
