@@ -104,14 +104,20 @@ def test_what_was_seen_before_is_told_with_its_numbers(bench) -> None:
     bed, page = bench
     again, once = (task.name for task in bed.OPENED[1:3])
     now = figures(again, verdict="beats", retention=0.99, gap=0.9)
-    now |= figures(once, verdict="worse", retention=0.99, gap=0.1)
+    now |= figures(once, verdict="beats", retention=0.99, gap=0.8)
     assert page.before(now, [again, once]) == ""
-    for time, gap in (("first", 0.2), ("second", 0.5)):
-        then = figures(again, verdict="inconclusive", retention=0.99, gap=gap)
+    for time, task, gap in (
+        ("first", again, 0.2),
+        ("second", again, 0.5),
+        ("second", once, 0.1),
+        ("third", again, 0.7),
+    ):
+        verdict = "worse" if task == once else "inconclusive"
+        then = figures(task, verdict=verdict, retention=0.99, gap=gap)
         now |= {name.replace("open_", f"{time}_"): value for name, value in then.items()}
     words = page.before(now, [again, once]).replace("\n", " ")
-    assert (
-        "The first time, on 1 of them, the verdict was BEATS on 0 and WORSE on 0, and 20 %" in words
-    )
-    # The second time on both: one was run again since, the other stands as it was.
-    assert "second time, on 2, it was BEATS on 0 and WORSE on 1, and 30 %" in words
+    assert "1. On 1 of them the verdict was BEATS on 0 and WORSE on 0, and 20 %" in words
+    assert "2. On 2 it was BEATS on 0 and WORSE on 1, and 30 %" in words
+    # The third time one was run again, the other stands as it was.
+    assert "3. With the 1 tasks run again" in words
+    assert "it was BEATS on 0 and WORSE on 1, and 40 %" in words
