@@ -46,15 +46,19 @@ the rows (20,000 rows at most); the distilled ones may hear the teacher about as
 rows, too. How many of the steps, which weight decay, T, alpha, and whether the teacher answers
 about training rows that it was fitted on (*in sample*) or through clones that were not (*out of
 fold*) is chosen on a fifth of the training rows (of fewer than 2,000 on three fifths, one after the
-other), which neither the student nor its teacher had seen, for each set, kind of student and arm:
-18 settings for each arm of a network, and one more where it is distilled, the best without
-synthetic rows. For trees 16 are tried when they are distilled, and there is nothing to choose on
-labels. Then five students of each arm are trained on all training rows and judged on the others,
-on which no setting was chosen. What may be chosen was
-widened twice after a look at them, each time for all sets: by short runs and weight decay for the
-distilled network, which those on labels had, and by doing without synthetic rows. Later one fault
-was mended: in the trials the teacher had been the stack of all training rows, which told the
-students, most of all between the rows, of those that they were judged on.
+other), which neither the student nor its teacher had seen, for each set, kind of student and arm.
+Each arm of a network has 18 trials: on labels all steps and five shares of them with three weight
+decays; when distilled first twelve ways to be taught (in or out of fold, with synthetic rows or
+without, T and alpha), then six lengths and weight decays for the best of these. Trees have 16 when
+they are distilled, and nothing to choose on labels. Then five students of each arm are trained on
+all training rows and judged on the others, on which no setting was chosen.
+
+What may be chosen for the distilled network was changed three times after a look at these
+results, each time for all sets: short runs and weight decay came in, which the networks on labels
+had; doing without synthetic rows came in, for the best setting with them alone; and then for all of
+them, since the trials for Letter found another T and alpha to be best without. One fault was
+mended: in the trials the teacher had been the stack of all training rows, which told the students,
+most of all between the rows, of those that they were judged on.
 
 A student has 50,000 parameters at most, and so few that its file is to be a tenth of the stack.""",
         _short(figures, names, table),
