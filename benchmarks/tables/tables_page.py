@@ -41,17 +41,22 @@ def page(results: dict[str, Any], table: Table, made: str) -> str:
         """# Tables: what a stack of trees teaches a small file
 
 The teacher is a stack: extremely randomised trees and two kinds of boosted trees, weighed by what
-they say out of fold, each at a temperature of its own. Students learn on the same three quarters of
-the rows (20,000 rows at most); the distilled ones may hear the teacher about as many synthetic
-rows, too. How many of the steps, which weight decay, T, alpha, and whether the teacher answers
-about training rows that it was fitted on (*in sample*) or through clones that were not (*out of
-fold*) is chosen on a fifth of the training rows (of fewer than 2,000 on three fifths, one after the
-other), which neither the student nor its teacher had seen, for each set, kind of student and arm.
-Each arm of a network has 18 trials: on labels all steps and five shares of them with three weight
-decays; when distilled first twelve ways to be taught (in or out of fold, with synthetic rows or
-without, T and alpha), then six lengths and weight decays for the best of these. Trees have 16 when
-they are distilled, and nothing to choose on labels. Then five students of each arm are trained on
-all training rows and judged on the others, on which no setting was chosen.
+they say out of fold, each at a temperature of its own. Small *students* learn on the same three
+quarters of the rows (20,000 rows at most), each in three *arms*: from the labels (*hard*), from
+labels of which a tenth is spread over all classes (*smoothed*), and from labels and the stack's
+probabilities (*distilled*), which may be asked about as many synthetic rows, too. *Kept* is the
+distilled student's accuracy over the stack's; the *gap* is what the stack has over the student on
+hard labels, told where it has any, and the share of it that the distilled one recovers.
+
+How many of the steps, which weight decay, T, alpha, and whether the teacher answers about training
+rows that it was fitted on (*in sample*) or through clones that were not (*out of fold*) is chosen on
+a fifth of the training rows (of fewer than 2,000 on three fifths, one after the other), which
+neither the student nor its teacher had seen, for each set, kind of student and arm. Each arm of a
+network has 18 trials: on labels all steps and five shares of them with three weight decays; when
+distilled first twelve ways to be taught (in or out of fold, with synthetic rows or without, T and
+alpha), then six lengths and weight decays for the best of these. Trees have 16 when they are
+distilled, and nothing to choose on labels. Then five students of each arm are trained on all
+training rows and judged on the others, on which no setting was chosen.
 
 What may be chosen for the distilled network was changed three times after a look at these
 results, each time for all sets: short runs and weight decay came in, which the networks on labels
@@ -153,7 +158,8 @@ def _why_not(figures: Figures, names: list[str]) -> list[str]:
         low, high = (figures[f"{prefix}_gain_{end}_points"] for end in ("low", "high"))
         best = max(hard, smoothed)
         if stack - best < 0.1:
-            why = f"the stack ({stack:.2f} %) is not ahead of the network on labels alone"
+            which = "hard" if hard >= smoothed else "smoothed"
+            why = f"the stack ({stack:.2f} %) is not ahead of the network on {which} labels"
             why += f" ({best:.2f} %)"
         elif smoothed >= ours:
             why = f"smoothed labels give {smoothed:.2f} %"
