@@ -49,8 +49,8 @@ distilled student's accuracy over the stack's; the *gap* is what the stack has o
 hard labels, told where it has any, and the share of it that the distilled one recovers.
 
 How many of the steps, which weight decay, T, alpha, and whether the teacher answers about training
-rows that it was fitted on (*in sample*) or through clones that were not (*out of fold*) is chosen on
-a fifth of the training rows (of fewer than 2,000 on three fifths, one after the other), which
+rows that it was fitted on (*in sample*) or through clones that were not (*out of fold*) is chosen
+on a fifth of the training rows (of fewer than 2,000 on three fifths, one after the other), which
 neither the student nor its teacher had seen, for each set, kind of student and arm. Each arm of a
 network has 18 trials: on labels all steps and five shares of them with three weight decays; when
 distilled first twelve ways to be taught (in or out of fold, with synthetic rows or without, T and
