@@ -239,8 +239,24 @@ def _one(figures: Figures, name: str, table: Table) -> str:
 {figures[f"{name}_rows_train"]:,.0f} rows to learn from, {figures[f"{name}_rows_test"]:,.0f} to
 judge on. The stack's members alone: {members} %; their weights: {weights}; their temperatures:
 {warm}. Out of fold {100 * wrong:.1f} % of its answers about training rows name
-another class than the label.
+another class than the label.{_seen(figures, name)}
 
 {table(head, rows)}
 
 {table(facts, files)}"""
+
+
+def _seen(figures: Figures, name: str) -> str:
+    """What is right on the rows of test that are no row of training, where many are."""
+    seen, rows = figures.get(f"{name}_rows_test_seen", 0.0), figures[f"{name}_rows_test"]
+    if seen < 0.01 * rows:
+        return ""
+    arms = ", ".join(
+        f"{ARMS[arm]} {100 * figures[f'{name}_table_mlp_{arm}_unseen_accuracy_mean']:.2f} %"
+        for arm in ("hard", "smoothed", "distilled")
+    )
+    return f"""
+
+Of the rows to judge on {seen:,.0f} have the inputs of a row to learn from, as the data set comes.
+On the others the stack is right on {100 * figures[f"{name}_teacher_unseen_accuracy"]:.2f} %, and
+the network for tables: {arms}."""
