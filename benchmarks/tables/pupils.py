@@ -208,8 +208,23 @@ class School:
             pass
         return model.eval()
 
-    def ask_file(self, student: str) -> Iterator[tuple[str, float]]:
-        """The file of the first seed's distilled student: raw rows in, probabilities out."""
+    def told(self, student: str) -> dict[str, float]:
+        """What the first seed's distilled student costs, as it was timed; kept beside the stack's.
+
+        The two are set against each other: both are of the run that first came here.
+        """
+        setting = self.setting(student, "distilled")
+        path = (
+            self.folder / "costs" / f"{student}-{self.budget(student)}-{self.steps}-{setting}.json"
+        )
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(json.dumps(dict(self._ask_file(student))))
+        found: dict[str, float] = json.loads(path.read_text())
+        return found
+
+    def _ask_file(self, student: str) -> Iterator[tuple[str, float]]:
+        """Of its file: raw rows in, probabilities out."""
         import onnxruntime
 
         given = self.lesson

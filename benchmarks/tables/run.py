@@ -90,7 +90,7 @@ def measure(name: str, school: School, seeds: int) -> record.Part:
             accuracy = found[f"{student}_{arm}_accuracy_mean"]
             print(f"{name} {student} {arm} {setting}: {100 * accuracy:.2f} %", flush=True)
         found |= {f"{student}_{key}": value for key, value in _judged(logits, answers, labels)}
-        found |= {f"{student}_{key}": value for key, value in school.ask_file(student)}
+        found |= {f"{student}_{key}": value for key, value in school.told(student).items()}
         _ratios(found, student)
     return rows, found
 
