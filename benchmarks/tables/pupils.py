@@ -29,6 +29,8 @@ from attar.types import Teacher
 
 #: The same stack; asked about training rows that it was not fitted on, and that it was.
 TEACHERS = ("out_of_fold", "in_sample")
+#: Students that learn step by step.
+NETWORKS = ("table_mlp", "mlp")
 _PLAIN = ("hard", "smoothed", "distilled")
 #: What each kind of student learns from.
 ARMS = {
@@ -76,30 +78,32 @@ class Setting:
 
 
 def settings(student: str, arm: str) -> list[Setting]:
-    """What is tried, as many for each arm of a network; the first is taken where all are as good.
+    """What is tried; the first is taken where all are as good.
 
-    Trees have no steps, and nothing to choose on labels. They say at T what they were built on
-    (see :func:`attar.experiment.growing.at_most_one`), so that T above 1 means nothing to them.
+    As many for each arm of a network: what is found here for the distilled one is then tried with
+    :func:`lengths`, so that it has 18 trials, too. Trees have no steps, and nothing to choose on
+    labels. They say at T what they were built on (see
+    :func:`attar.experiment.growing.at_most_one`), so that T above 1 means nothing to them.
     """
     smoothing = SMOOTHING if arm == "smoothed" else 0.0
-    is_network = student in ("table_mlp", "mlp")
+    is_network = student in NETWORKS
     if arm != "distilled":
         shares, decays = (1.0, 0.75, 0.5, 0.25, 0.125, 0.0625), (0.01, 0.1, 0.3)
         tried = product(shares, decays) if is_network else [(1.0, 0.01)]
         return [Setting(share, decay, smoothing=smoothing) for share, decay in tried]
-    if is_network:
-        weights = ((2.0, 0.5), (2.0, 0.9), (1.0, 0.5))
-        lengths = ((1.0, 0.01), (0.25, 0.1), (0.125, 0.3))
-        return [
-            Setting(share, decay, teacher, temperature, alpha, synthetic=True)
-            for (share, decay), teacher, (temperature, alpha) in product(lengths, TEACHERS, weights)
-        ]
+    weights = [(2.0, 0.5), (2.0, 0.9), (1.0, 0.5)]
+    if not is_network:
+        weights = [(temperature, alpha) for alpha in (0.5, 0.9) for temperature in (1.0, 0.5)]
     return [
         Setting(teacher=teacher, temperature=temperature, alpha=alpha, synthetic=synthetic)
-        for synthetic, teacher, alpha, temperature in product(
-            (True, False), TEACHERS, (0.5, 0.9), (1.0, 0.5)
-        )
+        for synthetic, teacher, (temperature, alpha) in product((True, False), TEACHERS, weights)
     ]
+
+
+def lengths(setting: Setting) -> list[Setting]:
+    """The same thing taught for other shares of the steps, with other weight decays."""
+    tried = ((1.0, 0.1), (1.0, 0.3), (0.5, 0.1), (0.25, 0.1), (0.25, 0.3), (0.125, 0.3))
+    return [replace(setting, share=share, weight_decay=decay) for share, decay in tried]
 
 
 class Done(NamedTuple):
@@ -132,8 +136,9 @@ class School:
         if len(tried) == 1:
             return tried[0]
         best = min(tried, key=lambda one: self.tried(student, one))
-        both = dict.fromkeys([best, replace(best, synthetic=False)])  # one try more, distilled
-        return min(both, key=lambda one: self.tried(student, one))
+        if arm != "distilled" or student not in NETWORKS:
+            return best
+        return min([best, *lengths(best)], key=lambda one: self.tried(student, one))
 
     def tried(self, student: str, setting: Setting) -> tuple[float, float]:
         """The error and the NLL on rows that were kept apart, the mean over the cuts."""
@@ -203,8 +208,23 @@ class School:
             pass
         return model.eval()
 
-    def ask_file(self, student: str) -> Iterator[tuple[str, float]]:
-        """The file of the first seed's distilled student: raw rows in, probabilities out."""
+    def told(self, student: str) -> dict[str, float]:
+        """What the first seed's distilled student costs, as it was timed; kept beside the stack's.
+
+        The two are set against each other: both are of the run that first came here.
+        """
+        setting = self.setting(student, "distilled")
+        path = (
+            self.folder / "costs" / f"{student}-{self.budget(student)}-{self.steps}-{setting}.json"
+        )
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(json.dumps(dict(self._ask_file(student))))
+        found: dict[str, float] = json.loads(path.read_text())
+        return found
+
+    def _ask_file(self, student: str) -> Iterator[tuple[str, float]]:
+        """Of its file: raw rows in, probabilities out."""
         import onnxruntime
 
         given = self.lesson

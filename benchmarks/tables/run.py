@@ -65,6 +65,9 @@ def measure(name: str, school: School, seeds: int) -> record.Part:
     found |= {f"teacher_{key}": value for key, value in given.told.items()}
     found |= {"rows_train": float(len(given.train)), "rows_test": float(len(given.test))}
     found["out_of_fold_wrong"] = _wrong(given)
+    alone = ~_twins(given)
+    found["rows_test_seen"] = float((~alone).sum())
+    found["teacher_unseen_accuracy"] = _right(answers, labels, alone)
     rows = []
     for student, arms in ARMS.items():
         logits = {}
@@ -74,6 +77,8 @@ def measure(name: str, school: School, seeds: int) -> record.Part:
             told = [scores(one.logits, labels) for one in done]
             for seed, one in enumerate(told):
                 rows.append({"student": student, "arm": arm, "seed": seed, **one})
+            unseen = [_right(one.logits, labels, alone) for one in done]
+            found[f"{student}_{arm}_unseen_accuracy_mean"] = float(np.mean(unseen))
             for key in told[0]:
                 values = [one[key] for one in told]
                 found[f"{student}_{arm}_{key}_mean"] = float(np.mean(values))
@@ -85,9 +90,22 @@ def measure(name: str, school: School, seeds: int) -> record.Part:
             accuracy = found[f"{student}_{arm}_accuracy_mean"]
             print(f"{name} {student} {arm} {setting}: {100 * accuracy:.2f} %", flush=True)
         found |= {f"{student}_{key}": value for key, value in _judged(logits, answers, labels)}
-        found |= {f"{student}_{key}": value for key, value in school.ask_file(student)}
+        found |= {f"{student}_{key}": value for key, value in school.told(student).items()}
         _ratios(found, student)
     return rows, found
+
+
+def _twins(given: Lesson) -> torch.Tensor:
+    """``[N]`` bool: the test rows with the inputs of a training row."""
+    train, test = given.train.inputs, given.test.inputs
+    assert isinstance(train, torch.Tensor)
+    assert isinstance(test, torch.Tensor)
+    known = {row.tobytes() for row in train.numpy()}
+    return torch.tensor([row.tobytes() in known for row in test.numpy()])
+
+
+def _right(logits: torch.Tensor, labels: torch.Tensor, rows: torch.Tensor) -> float:
+    return float((logits.argmax(dim=-1) == labels)[rows].float().mean())
 
 
 def _wrong(given: Lesson) -> float:
