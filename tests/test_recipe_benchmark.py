@@ -115,7 +115,7 @@ def test_what_was_seen_before_is_told_with_its_numbers(bench) -> None:
         verdict = "worse" if task == once else "inconclusive"
         then = figures(task, verdict=verdict, retention=0.99, gap=gap)
         now |= {name.replace("open_", f"{time}_"): value for name, value in then.items()}
-    words = page.before(now, [again, once]).replace("\n", " ")
+    words = " ".join(page.before(now, [again, once]).split())
     assert "1. On 1 of them the verdict was BEATS on 0 and WORSE on 0, and 20 %" in words
     assert "2. On 2 it was BEATS on 0 and WORSE on 1, and 30 %" in words
     # The third time one was run again, the other stands as it was.
