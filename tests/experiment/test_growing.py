@@ -11,7 +11,7 @@ from sklearn.ensemble import ExtraTreesClassifier
 from attar import UNLABELLED, AttarError
 from attar.data import ArrayData, munge
 from attar.experiment import distill
-from attar.experiment.growing import grow
+from attar.experiment.growing import grow, grow_values
 from attar.export import load_student, runtime
 from attar.students import TREES, TreeEnsemble, tree
 from attar.teachers import GivenTeacher
@@ -103,3 +103,20 @@ def test_the_teachers_guess_may_stand_for_a_missing_label():
     # One leaf for both: the mean of (0.4, 0.6) and of what the second row was told.
     assert found[False][0] == pytest.approx([(0.4 + 0.3) / 2, (0.6 + 0.7) / 2], abs=1e-3)
     assert found[True][0] == pytest.approx([(0.4 + 0.15) / 2, (0.6 + 0.85) / 2], abs=1e-3)
+
+
+def test_values_are_mixed_where_both_are_known_and_else_taken_as_they_are():
+    inputs = torch.tensor([[0.0]] * 5 + [[1.0]] * 5 + [[2.0]] * 5)
+    labels = torch.tensor([[1.0]] * 5 + [[5.0]] * 5 + [[float("nan")]] * 5)
+    said = np.array([[3.0]] * 5 + [[5.0]] * 5 + [[9.0]] * 5)
+    data = ArrayData(inputs, labels, classes=["value"])
+    teacher = GivenTeacher(said, outputs="values")
+    places = torch.tensor([[0.0], [1.0], [2.0]])
+    model = TreeEnsemble(1, 3, input_shape=(1,), classes=1)
+    grow_values(model, data, teacher, alpha=0.75)
+    assert model(places)[:, 0].tolist() == pytest.approx([2.5, 5.0, 9.0])
+    grow_values(model, data)  # labels alone: the last rows say nothing
+    assert model(places)[:, 0].tolist() == pytest.approx([1.0, 5.0, 5.0])
+    named = ArrayData({"a": inputs}, labels, classes=["value"])
+    with pytest.raises(AttarError, match="trees take one tensor"):
+        grow_values(model, named)

@@ -218,7 +218,7 @@ def test_several_labels_a_row(teacher, tmp_path):
         ({"teacher": RandomForestClassifier(5), "task": "multilabel"}, r"shape \[N, L\]"),
         ({"teacher": lambda rows: np.zeros((len(rows), 3))}, r"1 column, one a label. Got"),
         ({"teacher": "forest"}, "function from numpy inputs"),
-        ({"student": attar.students.tree}, "trees learn one class a row"),
+        ({"student": attar.students.tree, "loss": bounded_squared_error}, "values by their sq"),
         ({"train": (X, np.full(240, np.nan))}, "no labelled row"),
     ],
 )
@@ -227,6 +227,31 @@ def test_what_does_not_fit_is_said(settings, message):
     given |= {"task": "regression", **QUICK, **settings}
     with pytest.raises(AttarError, match=message):
         attar.distill(**given)
+
+
+@pytest.mark.parametrize("name", ["tree", "boosted"])
+def test_trees_learn_values(name, tmp_path):
+    settings = {"train": (X, Y), "task": "regression", **QUICK, "out": tmp_path / "run"}
+    settings |= {"alpha": [0.5, 1.0], "parameters": 300 if name == "tree" else 1500}
+    teacher = ExtraTreesRegressor(50, min_samples_leaf=3, random_state=0)
+    experiment = attar.distill(teacher, attar.students.TREES[name], **settings)
+    assert experiment.arms["distilled"].mean("r2") > 0
+    rows = X[:40].astype(np.float32)
+    answers = experiment.student(torch.tensor(rows)).detach()
+    assert float(answers.mean()) == pytest.approx(1000, abs=60)
+    student = runtime.load(tmp_path / "run" / "student.onnx")
+    np.testing.assert_allclose(student.predict(rows), answers[:, 0], rtol=1e-6)
+    torch.testing.assert_close(load_student(tmp_path / "run")(torch.tensor(rows)), answers)
+    again = attar.distill(teacher, attar.students.TREES[name], **settings, resume=True)
+    torch.testing.assert_close(again.student(torch.tensor(rows)), answers, atol=0, rtol=0)
+    assert again.verdict == experiment.verdict
+
+
+def test_trees_do_not_learn_several_labels():
+    inputs, labels = make_multilabel_classification(100, 5, n_classes=3, random_state=0)
+    given = {"train": (inputs, labels), "task": "multilabel", **QUICK}
+    with pytest.raises(AttarError, match="trees learn one class a row"):
+        attar.distill(RandomForestClassifier(5), attar.students.boosted, **given)
 
 
 def test_a_regression_is_bundled_and_built_again_with_its_scale(tmp_path):

@@ -138,6 +138,21 @@ def test_the_same_random_state_gives_the_same_bits_also_pickled():
     assert len(cross_val_score(quick(steps=10), X, Y, cv=2)) == 2
 
 
+@pytest.mark.parametrize("student", ["tree", "boosted"])
+@pytest.mark.parametrize("proof", [False, True])
+def test_trees_as_students(student, proof, tmp_path):
+    teacher = ExtraTreesRegressor(50, random_state=0)
+    model = quick(teacher=teacher, student=student, parameters=1500, proof=proof, seeds=2).fit(X, Y)
+    assert model.score(X, Y) > 0.5
+    assert (model.experiment_ is not None) == proof
+    model.to_onnx(tmp_path / "student.onnx")
+    rows = X[:30].astype(np.float32)
+    said = runtime.load(tmp_path / "student.onnx").predict(rows)
+    np.testing.assert_allclose(said, model.predict(rows), rtol=1e-5, atol=1e-5)
+    if student == "tree":
+        assert " -> " in model.student_.rules(values=True)
+
+
 def test_sample_weights_count():
     level = np.repeat([0.0, 1.0], 100)
     heavy = np.where(level == 1, 20.0, 0.1)
@@ -152,6 +167,8 @@ def test_sample_weights_count():
         ({"loss": "huber"}, "'loss' parameter.*bounded.*Got 'huber'"),
         ({"folds": 1}, "folds"),
         ({"teacher": OneHotEncoder()}, "must have predict"),
+        ({"student": "tree", "loss": "bounded"}, "learns the mean by its squared error"),
+        ({"student": "boosted", "quantiles": [0.5]}, "learns the mean by its squared error"),
     ],
 )
 def test_wrong_parameters_are_named(settings, message):

@@ -111,6 +111,35 @@ def test_boosted_trees_begin_at_the_prior_and_take_newtons_step() -> None:
     torch.testing.assert_close(model(torch.tensor([[0.0], [1.0]])).double(), now)
 
 
+def test_of_values_a_leaf_says_the_mean_and_a_boosted_tree_takes_a_step_from_it() -> None:
+    inputs = torch.tensor([[0.0]] * 6 + [[1.0]] * 6)
+    targets = torch.tensor([[1.0, 10.0]] * 3 + [[3.0, 10.0]] * 3 + [[6.0, -2.0]] * 6)
+    weights = torch.tensor([1.0] * 3 + [3.0] * 3 + [2.0] * 6)
+    both = torch.tensor([[0.0], [1.0]])
+    means = torch.tensor([[2.5, 10.0], [6.0, -2.0]])
+    single = TreeEnsemble(1, 2, input_shape=(1,), classes=2)
+    single.fit(inputs, targets, weights=weights, values=True)
+    torch.testing.assert_close(single(both), means)
+    three = TreeEnsemble(3, 2, input_shape=(1,), classes=2)
+    three.fit(inputs, targets, weights=weights, values=True)
+    start = means.mean(dim=0)  # both halves weigh the same
+    torch.testing.assert_close(three(both), means + (1 - RATE) ** 3 * (start - means))
+
+
+def test_trees_take_a_unit_into_their_leaves_and_are_read_in_it() -> None:
+    inputs = torch.arange(20.0)[:, None]
+    model = TreeEnsemble(1, 2, input_shape=(1,), classes=1)
+    model.fit(inputs, (inputs > 9).float(), values=True)
+    euros = model.in_unit(torch.tensor([100.0]), torch.tensor([20.0]))
+    torch.testing.assert_close(euros(inputs), 100 + 20 * model(inputs))
+    lines = ["age <= 9.5", "  -> 100", "age > 9.5", "  -> 120"]
+    assert euros.rules(["age"], values=True).splitlines() == lines
+    several = TreeEnsemble(3, 2, input_shape=(1,), classes=1)
+    several.fit(inputs, (inputs > 9).float(), values=True)
+    moved = several.in_unit(torch.tensor([100.0]), torch.tensor([20.0]))
+    torch.testing.assert_close(moved(inputs), 100 + 20 * several(inputs))
+
+
 @pytest.mark.parametrize("name", TREES)
 def test_weights_count_as_repetition_and_none_as_absence(name) -> None:
     inputs, _ = wine()

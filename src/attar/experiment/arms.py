@@ -349,9 +349,28 @@ class Trainer:
     def _grow(self, run: Run, data: Data) -> None:
         """Build trees, which takes no steps: one record tells of it."""
         setting, started = run.setting, time.perf_counter()
+        self.build(cast(TreeEnsemble, run.model), data, setting, run.seed)
+        judged = self.processes.from_main(self.validate(run.model.eval()))
+        seconds = time.perf_counter() - started
+        record = Record(
+            self.config.steps,
+            judged.get("nll", judged.get("mse", 0.0)),
+            {},
+            0.0,
+            None,
+            seconds,
+            validation=judged,
+            best=True,
+        )
+        run.records.append(record)
+        self.on_step(setting, run.seed, record.step)
+        self.on_record(setting, run.seed, record)
+
+    def build(self, trees: TreeEnsemble, data: Data, setting: Setting, seed: int) -> None:
+        """Build the trees of an arm."""
         asked = setting.arm in ("distilled", "pseudo")
         grow(
-            cast(TreeEnsemble, run.model),
+            trees,
             data,
             self.teacher if asked else None,
             temperature=setting.temperature or 1.0,
@@ -359,16 +378,8 @@ class Trainer:
             smoothing=setting.smoothing or 0.0,
             pseudo=setting.arm == "pseudo",
             pseudo_labels=setting.pseudo_labels,
-            seed=run.seed,
+            seed=seed,
         )
-        judged = self.processes.from_main(self.validate(run.model.eval()))
-        seconds = time.perf_counter() - started
-        record = Record(
-            self.config.steps, judged["nll"], {}, 0.0, None, seconds, validation=judged, best=True
-        )
-        run.records.append(record)
-        self.on_step(setting, run.seed, record.step)
-        self.on_record(setting, run.seed, record)
 
     def _keep(self, run: Run, weights: Path, curve: Path, checkpoint: Path) -> Run:
         """Judge a trained run and write it down, the curve last."""

@@ -63,6 +63,46 @@ def grow(
     student.fit(batch.inputs, targets, weights=batch.weights, seed=seed)
 
 
+def grow_values(
+    student: TreeEnsemble,
+    data: Data,
+    teacher: Teacher | None = None,
+    *,
+    alpha: float = 1.0,
+    seed: int = 0,
+) -> None:
+    """Build trees that give values, from all rows of some data.
+
+    A squared error to the teacher's values and one to the labels, weighed with ``alpha`` and the
+    rest, are one squared error to the weighed mean of both, but for a constant.
+
+    Args:
+        student: The trees, of the right size.
+        data: One tensor a row, with labels ``[N, D]``; NaN where one is not known: there the
+            teacher's word stands alone, and without a teacher the row is left out.
+        teacher: Whose values they learn; None: labels alone.
+        alpha: Their weight.
+        seed: See :meth:`attar.students.TreeEnsemble.fit`.
+
+    Raises:
+        AttarError: If the inputs are not one tensor.
+    """
+    batch = data.batch(torch.arange(len(data)))
+    if not isinstance(batch.inputs, Tensor):
+        raise AttarError("grow: trees take one tensor. These inputs are a mapping; train mlp.")
+    assert batch.labels is not None
+    inputs, targets, weights = batch.inputs, batch.labels.double(), batch.weights
+    if teacher is None:
+        known = ~targets.isnan().any(dim=1)
+        inputs, targets = inputs[known], targets[known]
+        weights = None if weights is None else weights[known]
+    else:
+        with torch.no_grad():
+            said = dense_logits("grow", teacher(batch)).double()
+        targets = torch.where(targets.isnan(), said, alpha * said + (1 - alpha) * targets)
+    student.fit(inputs, targets, weights=weights, values=True, seed=seed)
+
+
 def at_most_one(temperature: Any) -> list[float]:
     """The temperatures to try for trees.
 

@@ -41,7 +41,7 @@ from attar.experiment.tasks import (
     scores_of,
 )
 from attar.losses import kl
-from attar.students import Unscaled
+from attar.students.unscaled import in_unit
 
 
 def distill_task(
@@ -111,10 +111,10 @@ def distill_task(
             shrink=shrink,
             teacher_parameters=asked.parameters,
         )
-        if plan.grown:
+        if plan.grown and (task != "regression" or loss not in (kl, LOSSES[task])):
             raise AttarError(
-                f"distill: trees learn one class a row; for the task {task!r} take a network, "
-                "attar.students.mlp say."
+                "distill: trees learn one class a row, or values by their squared error. For the "
+                f"task {task!r} with this loss take a network, attar.students.mlp say."
             )
         trainer = TaskTrainer(
             splits=splits,
@@ -209,16 +209,14 @@ def _open_test(
     )
     manifest = SimpleNamespace(manifest=asked.manifest)
     facts = facts_of(trainer, {"train": manifest}, sizes, seeds)
-    in_unit = (lambda values: values) if scale is None else scale.back
+    back = (lambda values: values) if scale is None else scale.back
     return TaskExperiment(
-        student=best.model
-        if scale is None
-        else Unscaled(best.model, scale.middle, scale.spread).eval(),
+        student=best.model if scale is None else in_unit(best.model, scale.middle, scale.spread),
         student_seed=best.seed,
         student_name=trainer.plan.name,
         teacher=cast(Any, scores_of(said, labels, scale, levels, teacher=None)),
         teacher_name=asked.name,
-        arms={name: replace(arm, logits=in_unit(arm.logits).float()) for name, arm in arms.items()},
+        arms={name: replace(arm, logits=back(arm.logits).float()) for name, arm in arms.items()},
         comparison=cast(Any, comparison),
         trials=trials,
         test=_in_unit(splits.test, scale),
@@ -226,7 +224,7 @@ def _open_test(
         latency={},
         example=example,
         columns=getattr(splits.train, "columns", None),
-        teacher_logits=in_unit(said).float(),
+        teacher_logits=back(said).float(),
         task=task,
     )
 

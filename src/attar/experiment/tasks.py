@@ -26,6 +26,7 @@ from attar.evaluation import (
 from attar.evaluation.quantiles import pinball_rows
 from attar.evaluation.values import label_nll, share_right, squared_errors
 from attar.experiment.arms import Setting, SoftLoss, Trainer
+from attar.experiment.growing import grow_values
 from attar.losses import (
     Objective,
     Term,
@@ -36,6 +37,7 @@ from attar.losses import (
     squared_error,
     supervised,
 )
+from attar.students import TreeEnsemble
 from attar.types import Data
 
 #: The soft loss of each task, where none is named.
@@ -129,6 +131,11 @@ class TaskTrainer(Trainer):
                 smoothing=setting.smoothing,
             )
         )
+
+    def build(self, trees: TreeEnsemble, data: Data, setting: Setting, seed: int) -> None:
+        """Build the trees of an arm of a regression."""
+        teacher = self.teacher if setting.arm == "distilled" else None
+        grow_values(trees, data, teacher, alpha=setting.alpha or 0.0, seed=seed)
 
     def validate(self, model: nn.Module) -> dict[str, float]:
         """The scaled error, or the accuracy and NLL of the labels, on validation."""

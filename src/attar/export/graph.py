@@ -75,8 +75,8 @@ def trace(wrapper: WithProbabilities, example: Tensor) -> Any:
     these cases torch.export takes over. Trees are written as the one operator that they are.
     """
     need("onnx", extra="train", purpose="export to ONNX")
-    if isinstance(wrapper.model, TreeEnsemble) and wrapper.task == "multiclass":
-        return trees_graph(wrapper.model, wrapper.temperature, names=NAMES, opset=OPSET)
+    if isinstance(wrapper.model, TreeEnsemble) and wrapper.task != "multilabel":
+        return trees_graph(wrapper.model, wrapper.temperature, names=wrapper.names, opset=OPSET)
     need("onnxscript", extra="train", purpose="export to ONNX")
     # Not one row: a size of one may be taken for a constant, or broadcast.
     rows = example[:3] if len(example) > 1 else example.repeat(2, *[1] * (example.ndim - 1))

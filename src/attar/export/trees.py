@@ -13,9 +13,9 @@ ML_OPSET = 3
 
 
 def trees_graph(
-    model: TreeEnsemble, temperature: float, *, names: tuple[str, str, str], opset: int
+    model: TreeEnsemble, temperature: float, *, names: tuple[str, ...], opset: int
 ) -> Any:
-    """The trees as a graph (``onnx.ModelProto``) of their inputs, logits and probabilities.
+    """The trees as a graph (``onnx.ModelProto``): inputs to logits and probabilities, or values.
 
     A leaf that adds nothing for a class is not written for it, and neither is a node that no row
     can reach: the file is as large as the trees are, not as they might have become.
@@ -23,12 +23,12 @@ def trees_graph(
     Args:
         model: The trees.
         temperature: What the logits are divided by.
-        names: Of the input, the logits and the probabilities.
+        names: Of the input, the logits and the probabilities; or of the input and the values.
         opset: The version of ONNX's operators.
     """
     from onnx import TensorProto, helper
 
-    inputs, logits, probabilities = names
+    inputs, logits, *probabilities = names
     float32 = TensorProto.FLOAT
     scaled = temperature != 1.0
     nodes = [
@@ -47,14 +47,15 @@ def trees_graph(
     if scaled:
         constants.append(helper.make_tensor("attar/temperature", float32, [], [temperature]))
         nodes.append(helper.make_node("Div", ["attar/sum", "attar/temperature"], [logits]))
-    nodes.append(helper.make_node("Softmax", [logits], [probabilities], axis=1))
+    if probabilities:
+        nodes.append(helper.make_node("Softmax", [logits], probabilities, axis=1))
     graph = helper.make_graph(
         nodes,
         "attar",
         [helper.make_tensor_value_info(inputs, float32, ["batch", model.inputs])],
         [
             helper.make_tensor_value_info(name, float32, ["batch", model.classes])
-            for name in (logits, probabilities)
+            for name in (logits, *probabilities)
         ],
         constants,
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,6 +17,7 @@ from attar.checks import AttarError, check_number
 from attar.data import ArrayData
 from attar.evaluation.quantiles import even_levels
 from attar.experiment import distill
+from attar.experiment.growing import grow_values
 from attar.experiment.tasks import Scale, terms_of
 from attar.losses import Term, bounded_squared_error, pinball, squared_error
 from attar.sklearn.distilled import Distilled
@@ -24,7 +25,8 @@ from attar.sklearn.estimators import tags_of
 from attar.sklearn.kinds import Kind, Quantiles, Values
 from attar.sklearn.quantiles import ManyQuantiles, level_parameter
 from attar.sklearn.rows import length, middle
-from attar.students import Unscaled
+from attar.students import FAMILIES, TABLES, TREES, Family, TreeEnsemble
+from attar.students.unscaled import in_unit
 
 if TYPE_CHECKING:
     from torch import nn
@@ -54,8 +56,10 @@ class DistilledRegressor(RegressorMixin, Distilled):  # type: ignore[misc]  # no
         teacher: A regressor, fitted or not; it gets the rows as they are given. A fitted one
             labels the synthetic rows itself, and the training rows through clones, unless
             ``folds`` is None. None: a forest of extremely random trees.
-        student: A family of networks of :mod:`attar.students`, by name: ``"mlp"``, or
-            ``"table_mlp"``, which bends at the quantiles of each number.
+        student: A family of :mod:`attar.students`, by name: ``"mlp"``; ``"table_mlp"``, which
+            bends at the quantiles of each number; ``"tree"``, a single tree that can be read; or
+            ``"boosted"``, a few. The last two learn the mean by its squared error; ``steps``,
+            ``batch_size`` and ``learning_rate`` are nothing to them.
         quantiles: None: the mean is learnt. Numbers between 0 and 1: the student gives these
             quantiles, taught by the teacher's own at evenly spread levels
             (:func:`~attar.losses.pinball`); ``predict`` is then the one nearest to 0.5, and
@@ -107,6 +111,8 @@ class DistilledRegressor(RegressorMixin, Distilled):  # type: ignore[misc]  # no
         Choi, Yu, Han, Chandraker 2017, *Learning Efficient Object Detection Models with Knowledge
         Distillation* (NeurIPS)
     """
+
+    _students: Mapping[str, Family] = {**FAMILIES, **TABLES}  # only read
 
     def __init__(
         self,
@@ -174,6 +180,11 @@ class DistilledRegressor(RegressorMixin, Distilled):  # type: ignore[misc]  # no
             raise AttarError(
                 f"The 'loss' parameter of DistilledRegressor must be one of {sorted(LOSSES)}. Got "
                 f"{self.loss!r} instead."
+            )
+        if self.student in TREES and (self.quantiles is not None or self.loss != "squared"):
+            raise AttarError(
+                f"DistilledRegressor: student={self.student!r} learns the mean by its squared "
+                "error. For quantiles= or another loss take 'mlp' or 'table_mlp'."
             )
         if self.quantiles is not None:
             _check_levels(self.quantiles)
@@ -277,7 +288,13 @@ class DistilledRegressor(RegressorMixin, Distilled):  # type: ignore[misc]  # no
         return scaled
 
     def _shipped(self, student: nn.Module) -> nn.Module:
-        return Unscaled(student, self._scale.middle, self._scale.spread)
+        return in_unit(student, self._scale.middle, self._scale.spread)
+
+    def _train(self, student: nn.Module, rows: ArrayData, teacher: Teacher, seed: int) -> None:
+        if not isinstance(student, TreeEnsemble):
+            super()._train(student, rows, teacher, seed)
+            return
+        grow_values(student, rows, teacher, alpha=self.alpha_, seed=seed)
 
 
 def _check_levels(levels: Any) -> None:

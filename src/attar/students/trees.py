@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -27,7 +28,7 @@ _FEWEST = 5
 
 
 class TreeEnsemble(nn.Module):
-    """The sum of some decision trees whose leaves hold logits.
+    """The sum of some decision trees whose leaves hold logits, or values.
 
     It is no network: :meth:`fit` builds it in one go, and nothing in it takes a gradient. But it
     is a module like every other student, so it is judged, kept and exported in the same way. A
@@ -37,7 +38,7 @@ class TreeEnsemble(nn.Module):
         trees: How many, 1 or more.
         leaves: The most leaves of each, 2 or more.
         input_shape: The shape of one row.
-        classes: How many logits come out.
+        classes: How many logits come out; or how many values.
 
     Attributes:
         features: ``[T, L - 1]`` the feature that each inner node looks at.
@@ -103,18 +104,21 @@ class TreeEnsemble(nn.Module):
         targets: Tensor,
         *,
         weights: Tensor | None = None,
+        values: bool = False,
         seed: int = 0,
     ) -> None:
         """Build the trees.
 
         A single tree is grown on the logits of the targets, and each of its leaves answers with
         the mean of the target probabilities of its rows. Of several, each is grown on the
-        gradient of the cross-entropy to the targets, as boosted classifiers are on labels.
+        gradient of the cross-entropy to the targets, as boosted classifiers are on labels. On
+        values both follow the squared error.
 
         Args:
             inputs: ``[N, ...]`` any number type, finite.
-            targets: ``[N, C]`` probabilities.
+            targets: ``[N, C]`` probabilities, or values.
             weights: ``[N]`` 0 or more.
+            values: Whether the targets are values.
             seed: Draws the rows of each boosted tree, and decides between equal splits.
 
         Raises:
@@ -129,13 +133,30 @@ class TreeEnsemble(nn.Module):
             )
         each = np.ones(len(rows)) if weights is None else weights.detach().cpu().double().numpy()
         counted = each > 0
-        grown = _one if len(self.values) == 1 else _boosted
+        single = len(self.values) == 1
+        if values:
+            grown = _one_of_values if single else _boosted_on_values
+        else:
+            grown = _one if single else _boosted
         random = np.random.RandomState(seed % 2**32)
         count, leaves = self.values.shape[:2]
         with torch.no_grad():
             found = grown(rows[counted], said[counted], each[counted], count, leaves, random)
-            for place, (tree, values) in enumerate(found):
-                self._put(place, tree, values)
+            for place, (tree, answers) in enumerate(found):
+                self._put(place, tree, answers)
+
+    def in_unit(self, middle: Tensor, spread: Tensor) -> TreeEnsemble:
+        """The same trees, whose values are multiplied by ``spread`` and moved by ``middle``.
+
+        >>> model = TreeEnsemble(2, 2, input_shape=(1,), classes=1)
+        >>> model.in_unit(torch.tensor([5.0]), torch.tensor([2.0]))(torch.zeros(1, 1))
+        tensor([[5.]])
+        """
+        made = copy.deepcopy(self)
+        with torch.no_grad():
+            made.values.mul_(spread.float())
+            made.values[0].add_(middle.float())
+        return made
 
     def _put(self, place: int, tree: Any, values: NDArray[Any]) -> None:
         """Take over one of scikit-learn's trees; ``values`` are ``[nodes, C]``."""
@@ -152,12 +173,19 @@ class TreeEnsemble(nn.Module):
         both = np.stack([tree.children_left[is_inner], tree.children_right[is_inner]], axis=1)
         self.onwards[place, :inner] = torch.from_numpy(number[both]).int()
 
-    def rules(self, names: Sequence[str] | None = None, classes: Sequence[str] = ()) -> str:
+    def rules(
+        self,
+        names: Sequence[str] | None = None,
+        classes: Sequence[str] = (),
+        *,
+        values: bool = False,
+    ) -> str:
         """The first tree as text, a line a node, for whoever must explain an answer.
 
         Args:
             names: Of the features; ``x0``, ``x1``, ... if not given.
-            classes: Their names.
+            classes: Their names; or of the values.
+            values: Whether the leaves hold values.
 
         Example:
             >>> model = TreeEnsemble(1, 2, input_shape=(1,), classes=2)
@@ -170,24 +198,32 @@ class TreeEnsemble(nn.Module):
         """
         features = [f"x{i}" for i in range(self.inputs)] if names is None else list(names)
         kinds = list(classes) or [str(i) for i in range(self.classes)]
-        return "\n".join(self._lines(0, features, kinds, ""))
 
-    def _lines(self, node: int, names: list[str], classes: list[str], indent: str) -> Iterator[str]:
+        def leaf(answers: Tensor) -> str:
+            if values:
+                told = [f"{value:.6g}" for value in answers.tolist()]
+                one = len(told) == 1
+                return told[0] if one else ", ".join(map(" ".join, zip(kinds, told, strict=True)))
+            likely = sorted(zip(answers.softmax(dim=0).tolist(), kinds, strict=True), reverse=True)
+            return ", ".join(f"{name} {share:.2f}" for share, name in likely[:3])
+
+        return "\n".join(self._lines(0, features, leaf, ""))
+
+    def _lines(
+        self, node: int, names: list[str], leaf: Callable[[Tensor], str], indent: str
+    ) -> Iterator[str]:
         if node < 0:
-            shares = self.values[0, ~node].softmax(dim=0).tolist()
-            likely = sorted(zip(shares, classes, strict=True), reverse=True)[:3]
-            told = ", ".join(f"{name} {share:.2f}" for share, name in likely)
-            yield f"{indent}-> {told}"
+            yield f"{indent}-> {leaf(self.values[0, ~node])}"
             return
         left, right = self.onwards[0, node].tolist()
         name, at = names[int(self.features[0, node])], float(self.thresholds[0, node])
         if math.isinf(at):
-            yield from self._lines(left, names, classes, indent)
+            yield from self._lines(left, names, leaf, indent)
             return
         yield f"{indent}{name} <= {at:.6g}"
-        yield from self._lines(left, names, classes, indent + "  ")
+        yield from self._lines(left, names, leaf, indent + "  ")
         yield f"{indent}{name} > {at:.6g}"
-        yield from self._lines(right, names, classes, indent + "  ")
+        yield from self._lines(right, names, leaf, indent + "  ")
 
 
 def soft_and_hard(
@@ -309,6 +345,48 @@ def _boosted(
         values = RATE * share * slope / (bend + 1.0)
         now += values[leaf]
         yield tree, values + start if place == 0 else values
+
+
+def _one_of_values(
+    rows: NDArray[Any],
+    said: NDArray[Any],
+    weights: NDArray[Any],
+    count: int,
+    leaves: int,
+    random: np.random.RandomState,
+) -> Iterator[tuple[Any, NDArray[Any]]]:
+    """One tree whose leaves say the mean of the values of their rows."""
+    tree = _grow(rows, said, weights, leaves, random)
+    yield tree, _means(tree.apply(rows), said, weights, tree.node_count)
+
+
+def _boosted_on_values(
+    rows: NDArray[Any],
+    said: NDArray[Any],
+    weights: NDArray[Any],
+    count: int,
+    leaves: int,
+    random: np.random.RandomState,
+) -> Iterator[tuple[Any, NDArray[Any]]]:
+    """Trees one after the other, each on what those before leave of the values."""
+    start = (weights[:, None] * said).sum(axis=0) / weights.sum()
+    now = np.tile(start, (len(rows), 1))
+    for place in range(count):
+        part, left = _drawn(len(rows), random), said - now
+        tree = _grow(rows[part], left[part], weights[part], leaves, random)
+        leaf = tree.apply(rows)
+        values = RATE * _means(leaf, left, weights, tree.node_count)
+        now += values[leaf]
+        yield tree, values + start if place == 0 else values
+
+
+def _means(
+    leaf: NDArray[Any], values: NDArray[Any], weights: NDArray[Any], nodes: int
+) -> NDArray[np.float64]:
+    """``[nodes, C]`` the mean of the values of the rows of each node; 0 where there are none."""
+    heavy = np.bincount(leaf, weights, minlength=nodes)[:, None]
+    found: NDArray[np.float64] = _sums(leaf, weights[:, None] * values, nodes)
+    return np.divide(found, heavy, out=np.zeros_like(found), where=heavy > 0)
 
 
 def _drawn(rows: int, random: np.random.RandomState) -> Any:

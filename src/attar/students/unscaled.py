@@ -6,6 +6,8 @@ from collections.abc import Mapping
 
 from torch import Tensor, nn
 
+from attar.students.trees import TreeEnsemble
+
 #: What the weights of the model inside are called in a file.
 _INSIDE = "model."
 
@@ -38,6 +40,16 @@ class Unscaled(nn.Module):
         """``[N, D]`` values."""
         values: Tensor = self.model(inputs) * self.spread + self.middle
         return values
+
+
+def in_unit(model: nn.Module, middle: Tensor, spread: Tensor) -> nn.Module:
+    """A student of scaled values as one that gives them in the unit of the labels.
+
+    Trees take the scale into their leaves, and so stay trees that can be read.
+    """
+    if isinstance(model, TreeEnsemble):
+        return model.in_unit(middle, spread).eval()
+    return Unscaled(model, middle, spread).eval()
 
 
 def is_unscaled(tensors: Mapping[str, Tensor]) -> bool:
