@@ -236,6 +236,7 @@ def test_trees_learn_values(name, tmp_path):
     teacher = ExtraTreesRegressor(50, min_samples_leaf=3, random_state=0)
     experiment = attar.distill(teacher, attar.students.TREES[name], **settings)
     assert experiment.arms["distilled"].mean("r2") > 0
+    assert experiment.arms["distilled"].spread("mse") == 0  # nothing is drawn
     rows = X[:40].astype(np.float32)
     answers = experiment.student(torch.tensor(rows)).detach()
     assert float(answers.mean()) == pytest.approx(1000, abs=60)

@@ -69,6 +69,8 @@ class ArmResult:
     def spread(self, name: str) -> float | None:
         """The standard deviation over seeds of one score; None with one seed."""
         values = [getattr(score, name) for score in self.scores]
+        if len(values) > 1 and len(set(values)) == 1:
+            return 0.0  # of equal numbers numpy's is not always 0
         return float(np.std(values, ddof=1)) if len(values) > 1 else None
 
     def plus_minus(self, name: str, scale: float, digits: int) -> str:
