@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from typing import Any
 
 from attar.report import words
@@ -80,7 +81,7 @@ def _cell(values: list[float | None], factor: float, form: str) -> str:
     mean = sum(known) / len(known)
     if len(known) == 1:
         return f"{mean:{form}}{' %' if factor == 100 else ''}"
-    spread = (sum((value - mean) ** 2 for value in known) / (len(known) - 1)) ** 0.5
+    spread = statistics.stdev(known)
     return f"{mean:{form}} ± {spread:{form}}{' %' if factor == 100 else ''}"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import statistics
 from typing import Any
 
 from attar.report.figure import percent, whole
@@ -228,10 +229,7 @@ def _row(key: str, name: str, model: Model) -> dict[str, Any]:
 
 
 def _deviation(seeds: Any) -> float:
-    values = [seed.score for seed in seeds]
-    mean = sum(values) / len(values)
-    deviation: float = (sum((v - mean) ** 2 for v in values) / (len(values) - 1)) ** 0.5
-    return deviation
+    return statistics.stdev([float(seed.score) for seed in seeds])
 
 
 def _number(value: float | None, digits: int) -> str:
