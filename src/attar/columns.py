@@ -58,13 +58,13 @@ def describe_columns(
         if name in skip:
             continue
         array = _array(name, values)
-        if lenient and array.dtype == object and all(_missing(value) for value in array):
+        if lenient and array.dtype == object and all(is_missing(value) for value in array):
             array = np.full(len(array), np.nan)  # nothing to learn from, nothing to stop for
         if _is_number(name, array):
             fill = _fill(name, array) if lenient else {}
             columns.append({"name": name, "kind": "number", **fill})
             continue
-        texts = collections.Counter("" if _missing(value) else str(value) for value in array)
+        texts = collections.Counter("" if is_missing(value) else str(value) for value in array)
         if lenient:
             frequent = sorted(text for text, _ in texts.most_common(MOST_CATEGORIES))
             columns.append(
@@ -266,7 +266,8 @@ def _array(name: str, values: Any) -> NDArray[Any]:
     return array
 
 
-def _missing(value: Any) -> bool:
+def is_missing(value: Any) -> bool:
+    """Whether a value of a table is none: None, NaN, or what pandas has for it."""
     if value is None or type(value).__name__ in ("NAType", "NaTType"):
         return True
     return isinstance(value, float | np.floating) and math.isnan(value)
@@ -276,7 +277,7 @@ def _is_number(name: str, array: NDArray[Any]) -> bool:
     """Does the column hold numbers (or bools)? False where it holds texts."""
     if array.dtype.kind in "biuf":
         return True
-    kinds = {_kind(value): value for value in array if not _missing(value)}
+    kinds = {_kind(value): value for value in array if not is_missing(value)}
     if set(kinds) == {"number"}:
         return True
     if set(kinds) == {"text"}:
@@ -329,7 +330,7 @@ def _numbers(
 
 def _number(name: str, row: int, value: Any) -> float:
     """One value as a number; NaN where it is missing."""
-    if _missing(value):
+    if is_missing(value):
         return math.nan
     if _kind(value) == "number":
         return float(value)
@@ -351,7 +352,7 @@ def _number(name: str, row: int, value: Any) -> float:
 def _text(name: str, row: int, value: Any) -> str:
     """One value as a category's name; a missing one is the empty text."""
     whole = isinstance(value, numbers.Integral) and not isinstance(value, bool | np.bool_)
-    text = "" if _missing(value) else str(value) if whole else value
+    text = "" if is_missing(value) else str(value) if whole else value
     if not isinstance(text, str):
         raise AttarError(
             f"columns: {name!r} must hold texts, as it did in training. Row {row} (counted "

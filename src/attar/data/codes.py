@@ -10,9 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from attar.checks import AttarError, check_number, need
-
-#: What stands for a missing value, beside NaN.
-_MISSING = ("NoneType", "NAType", "NaTType")
+from attar.columns import is_missing
 
 
 @dataclass(frozen=True)
@@ -128,7 +126,7 @@ def gaps_of(column: NDArray[Any]) -> NDArray[np.bool_]:
         return missing
     if column.dtype.kind != "O":
         return np.zeros(len(column), dtype=bool)
-    return np.array([type(one).__name__ in _MISSING or one != one for one in column])
+    return np.array([is_missing(one) for one in column], dtype=bool)
 
 
 def _is_category(table: Any, name: Any) -> bool:

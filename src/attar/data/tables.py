@@ -43,7 +43,6 @@ def table(
         task: What the label is: ``"multiclass"``; ``"regression"``, where it is a number; or
             ``"multilabel"``, where each column is 0 or 1. Such labels have the shape ``[N, L]``,
             a column of the file each, with NaN where it is empty.
-
         lenient: Where ``columns`` is not given: take gaps among numbers, in this table and every
             later one, and texts that are new there (:func:`attar.columns.describe_columns`).
 

@@ -83,22 +83,19 @@ class Foreseen:
         answers = [stores["train"].logits(rows).argmax(dim=1) for rows in pieces]
         said = torch.cat([*answers, held_out.argmax(dim=1)])
         known = torch.cat([_labels(splits.train), there])
+        twins = count_copies(splits.train, validation, splits.test)
         found = {
             "order of classes": early.another_order(own, labels, held_out, there, classes),
             "inputs": _inputs(teacher, splits.train, validation),
             "one class": early.no_better_than_one_class(held_out, there, classes),
-            "validation seen": self._seen("validation"),
-            "test seen": self._seen("test"),
+            "validation seen": early.seen_before(twins[0], len(validation), "validation"),
+            "test seen": early.seen_before(twins[1], len(splits.test), "test"),
             "never predicted": early.never_predicted(said, known, classes),
             IN_SAMPLE: in_sample(own, labels, held_out, there),
         }
         for about, text in found.items():
             self._say(about, text)
         self._keep()
-
-    def _seen(self, name: str) -> str | None:
-        part = getattr(self._splits, name)
-        return early.seen_before(count_copies(self._splits.train, part), len(part), name)
 
     def hand_on(self, folder: Path) -> None:
         """Put the words into the folder of an experiment with the same teacher and rows.

@@ -10,7 +10,7 @@ from torch import Tensor
 from attar.checks import AttarError
 from attar.students import TreeEnsemble
 from attar.students.trees import soft_and_hard
-from attar.types import Data, Teacher, dense_logits
+from attar.types import Batch, Data, Teacher, dense_logits
 
 #: Temperatures to choose from: below 1 the teacher's answers are sharpened, towards its argmax.
 TEMPERATURES = (1.0, 0.5, 0.25)
@@ -44,9 +44,7 @@ def grow(
     Raises:
         AttarError: If the inputs are not one tensor.
     """
-    batch = data.batch(torch.arange(len(data)))
-    if not isinstance(batch.inputs, Tensor):
-        raise AttarError("grow: trees take one tensor. These inputs are a mapping; train mlp.")
+    batch, inputs = _all_rows(data)
     classes = len(data.classes)
     labels = torch.full((len(data),), -1) if batch.labels is None else batch.labels
     said = None
@@ -60,7 +58,7 @@ def grow(
     if pseudo_labels and said is not None:
         labels = torch.where(labels < 0, said.argmax(dim=1), labels)
     targets = soft_and_hard(labels, classes=classes, said=said, alpha=alpha, smoothing=smoothing)
-    student.fit(batch.inputs, targets, weights=batch.weights, seed=seed)
+    student.fit(inputs, targets, weights=batch.weights, seed=seed)
 
 
 def grow_values(
@@ -87,11 +85,9 @@ def grow_values(
     Raises:
         AttarError: If the inputs are not one tensor.
     """
-    batch = data.batch(torch.arange(len(data)))
-    if not isinstance(batch.inputs, Tensor):
-        raise AttarError("grow: trees take one tensor. These inputs are a mapping; train mlp.")
+    batch, inputs = _all_rows(data)
     assert batch.labels is not None
-    inputs, targets, weights = batch.inputs, batch.labels.double(), batch.weights
+    targets, weights = batch.labels.double(), batch.weights
     if teacher is None:
         known = ~targets.isnan().any(dim=1)
         inputs, targets = inputs[known], targets[known]
@@ -101,6 +97,13 @@ def grow_values(
             said = dense_logits("grow", teacher(batch)).double()
         targets = torch.where(targets.isnan(), said, alpha * said + (1 - alpha) * targets)
     student.fit(inputs, targets, weights=weights, values=True, seed=seed)
+
+
+def _all_rows(data: Data) -> tuple[Batch, Tensor]:
+    batch = data.batch(torch.arange(len(data)))
+    if not isinstance(batch.inputs, Tensor):
+        raise AttarError("grow: trees take one tensor. These inputs are a mapping; train mlp.")
+    return batch, batch.inputs
 
 
 def at_most_one(temperature: Any) -> list[float]:

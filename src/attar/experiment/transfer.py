@@ -107,20 +107,23 @@ def find_rows(data: ArrayData, wanted: ArrayData) -> Tensor | None:
     return torch.tensor(found)
 
 
-def count_copies(data: Data, wanted: Data) -> int:
-    """How many rows of ``wanted`` have the inputs of a row of ``data``; 0 if not in memory.
+def count_copies(data: Data, *parts: Data) -> list[int]:
+    """How many rows of each part have the inputs of a row of ``data``; 0 if not in memory.
 
     Example:
         >>> data = ArrayData(torch.tensor([[1.0], [2.0]]))
         >>> count_copies(data, ArrayData(torch.tensor([[2.0], [3.0], [2.0]])))
-        2
+        [2]
     """
-    if not (isinstance(data, ArrayData) and isinstance(wanted, ArrayData)):
-        return 0
-    if _kind(data) != _kind(wanted):
-        return 0
+    if not isinstance(data, ArrayData):
+        return [0] * len(parts)
     known = set(_digests(data))
-    return sum(digest in known for digest in _digests(wanted))
+    return [
+        sum(digest in known for digest in _digests(part))
+        if isinstance(part, ArrayData) and _kind(part) == _kind(data)
+        else 0
+        for part in parts
+    ]
 
 
 def _as_mask(value: Any, rows: int) -> Tensor | None:

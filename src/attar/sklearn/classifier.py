@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -25,7 +25,7 @@ from attar.sklearn.distilled import Distilled
 from attar.sklearn.estimators import last_of, name_of, tags_of
 from attar.sklearn.kinds import Kind, Multiclass, Multilabel
 from attar.sklearn.rows import length, middle
-from attar.students import FAMILIES, TABLES, TREES, Family, TreeEnsemble
+from attar.students import TREES, TreeEnsemble
 
 if TYPE_CHECKING:
     from attar.experiment import Experiment
@@ -92,7 +92,6 @@ class DistilledClassifier(ClassifierMixin, Distilled):  # type: ignore[misc]  # 
         2015, *Distilling the Knowledge in a Neural Network*, https://arxiv.org/abs/1503.02531
     """
 
-    _students: Mapping[str, Family] = {**FAMILIES, **TABLES}  # only read
     _teachers_method = "predict_proba"
     _teachers_advice = "wrap it in sklearn.calibration.CalibratedClassifierCV"
 

@@ -33,7 +33,7 @@ from attar.sklearn.coded import Coded, wants_codes
 from attar.sklearn.estimators import can, last_of, name_of, tags_of, with_weights
 from attar.sklearn.kinds import Kind
 from attar.sklearn.rows import is_frame, length, named, take
-from attar.students import FAMILIES, Family, table_mlp
+from attar.students import FAMILIES, TABLES, Family
 from attar.teachers.estimator import fresh, is_fitted, seeded
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ class Distilled(BaseEstimator):  # type: ignore[misc]  # no stubs
     """
 
     #: By name, what may be the student.
-    _students: Mapping[str, Family] = {**FAMILIES, "table_mlp": table_mlp}
+    _students: Mapping[str, Family] = {**FAMILIES, **TABLES}  # only read
     #: What the teacher must be able to do, and what to do where it cannot.
     _teachers_method, _teachers_advice = "predict", "give a fitted or unfitted regressor"
 

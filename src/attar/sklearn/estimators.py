@@ -30,13 +30,7 @@ def last_of(estimator: Any) -> Any:
     >>> last_of(make_pipeline(GridSearchCV(LogisticRegression(), {"C": [1, 2]})))
     LogisticRegression()
     """
-    while True:
-        if getattr(estimator, "steps", None):
-            estimator = estimator.steps[-1][1]
-        elif hasattr(estimator, "refit"):
-            estimator = estimator.estimator
-        else:
-            return estimator
+    return _unwrapped(estimator)[1]
 
 
 def can(estimator: Any, method: str) -> bool:
@@ -74,15 +68,7 @@ def with_weights(owner: str, estimator: Any, weights: Any) -> dict[str, Any]:
     """
     if weights is None:
         return {}
-    prefix, asked = "", estimator
-    while True:
-        if getattr(asked, "steps", None):  # a pipeline says for which of its steps they are
-            name, asked = asked.steps[-1]
-            prefix += f"{name}__"
-        elif hasattr(asked, "refit"):  # a search hands everything on to what it fits
-            asked = asked.estimator
-        else:
-            break
+    prefix, asked = _unwrapped(estimator)
     members = getattr(asked, "estimators", None)
     if isinstance(members, list):  # a stack or a vote: what it is given, each member is
         for name, member in members:
@@ -96,3 +82,16 @@ def with_weights(owner: str, estimator: Any, weights: Any) -> dict[str, Any]:
             f"{owner}: sample_weight was given, and the fit of {name_of(asked)} takes none."
         )
     return {f"{prefix}sample_weight": weights}
+
+
+def _unwrapped(estimator: Any) -> tuple[str, Any]:
+    """What answers in the end, and how the names of its arguments begin in ``fit``."""
+    prefix = ""
+    while True:
+        if getattr(estimator, "steps", None):  # a pipeline is told which of its steps is meant
+            name, estimator = estimator.steps[-1]
+            prefix += f"{name}__"
+        elif hasattr(estimator, "refit"):  # a search hands everything on to what it fits
+            estimator = estimator.estimator
+        else:
+            return prefix, estimator

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,7 +25,7 @@ from attar.sklearn.estimators import tags_of
 from attar.sklearn.kinds import Kind, Quantiles, Values
 from attar.sklearn.quantiles import ManyQuantiles, level_parameter
 from attar.sklearn.rows import length, middle
-from attar.students import FAMILIES, TABLES, TREES, Family, TreeEnsemble
+from attar.students import TREES, TreeEnsemble
 from attar.students.unscaled import in_unit
 
 if TYPE_CHECKING:
@@ -111,8 +111,6 @@ class DistilledRegressor(RegressorMixin, Distilled):  # type: ignore[misc]  # no
         Choi, Yu, Han, Chandraker 2017, *Learning Efficient Object Detection Models with Knowledge
         Distillation* (NeurIPS)
     """
-
-    _students: Mapping[str, Family] = {**FAMILIES, **TABLES}  # only read
 
     def __init__(
         self,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,11 @@ FLOOR = 0.01
 ROWS = 50_000
 #: A leaf has at least so many rows.
 _FEWEST = 5
+
+#: Trees of scikit-learn, one after the other, with what their nodes answer, ``[nodes, C]``.
+Grown = Iterator[tuple[Any, NDArray[Any]]]
+#: From the leaf of each row, and how many nodes there are: what these answer.
+Leaves = Callable[[NDArray[Any], int], NDArray[Any]]
 
 
 class TreeEnsemble(nn.Module):
@@ -141,7 +147,8 @@ class TreeEnsemble(nn.Module):
         random = np.random.RandomState(seed % 2**32)
         count, leaves = self.values.shape[:2]
         with torch.no_grad():
-            found = grown(rows[counted], said[counted], each[counted], count, leaves, random)
+            taught = _Taught(rows[counted], said[counted], each[counted], count, leaves, random)
+            found = grown(taught)
             for place, (tree, answers) in enumerate(found):
                 self._put(place, tree, answers)
 
@@ -298,84 +305,102 @@ def _logits(said: NDArray[Any]) -> NDArray[np.float64]:
     return logits
 
 
-def _one(
-    rows: NDArray[Any],
-    said: NDArray[Any],
-    weights: NDArray[Any],
-    count: int,
-    leaves: int,
-    random: np.random.RandomState,
-) -> Iterator[tuple[Any, NDArray[Any]]]:
+@dataclass(frozen=True)
+class _Taught:
+    """What trees are built from: rows ``[N, D]``, what is said of them ``[N, C]``, weights ``[N]``.
+
+    Attributes:
+        count: How many trees.
+        leaves: The most leaves of each.
+    """
+
+    rows: NDArray[Any]
+    said: NDArray[Any]
+    weights: NDArray[Any]
+    count: int
+    leaves: int
+    random: np.random.RandomState
+
+    def tree(self, targets: NDArray[Any], part: Any = slice(None)) -> Any:
+        """One of scikit-learn's trees, grown on targets of some rows."""
+        rows, weights = self.rows[part], self.weights[part]
+        return _grow(rows, targets[part], weights, self.leaves, self.random)
+
+
+def _one(given: _Taught) -> Grown:
     """One tree on the logits; its leaves say the mean probabilities, with one row of the whole."""
-    tree = _grow(rows, _logits(said), weights, leaves, random)
-    leaf, nodes = tree.apply(rows), tree.node_count
-    mean = weights / weights.mean()
+    said, tree = given.said, given.tree(_logits(given.said))
+    leaf, nodes = tree.apply(given.rows), tree.node_count
+    mean = given.weights / given.weights.mean()
     prior = (mean[:, None] * said).mean(axis=0)
     prior = (prior + FLOOR / len(prior)) / (1 + FLOOR)  # a class that is in no row is not 0
     total = _sums(leaf, mean[:, None] * said, nodes) + prior
     yield tree, np.log(total / total.sum(axis=1, keepdims=True))
 
 
-def _boosted(
-    rows: NDArray[Any],
-    said: NDArray[Any],
-    weights: NDArray[Any],
-    count: int,
-    leaves: int,
-    random: np.random.RandomState,
-) -> Iterator[tuple[Any, NDArray[Any]]]:
+def _boosted(given: _Taught) -> Grown:
     """Trees one after the other, each a step of Newton's on the cross-entropy.
 
     Not on the squared error of logits: with many classes that is spent on telling apart what the
     teacher holds for impossible anyway.
     """
+    said, weights = given.said, given.weights
     start = np.log(np.clip((weights[:, None] * said).sum(axis=0) / weights.sum(), 1e-6, 1.0))
-    now = np.tile(start, (len(rows), 1))
     share = (said.shape[1] - 1) / said.shape[1]
     mean = weights / weights.mean()
-    for place in range(count):
-        part = _drawn(len(rows), random)
+
+    def step(now: NDArray[Any]) -> tuple[NDArray[Any], Leaves]:
         odds = np.exp(now - now.max(axis=1, keepdims=True))
         answers = odds / odds.sum(axis=1, keepdims=True)
         left = said - answers
-        tree = _grow(rows[part], left[part], weights[part], leaves, random)
-        leaf, nodes = tree.apply(rows), tree.node_count
-        slope = _sums(leaf, mean[:, None] * left, nodes)
-        bend = _sums(leaf, mean[:, None] * answers * (1 - answers), nodes)
-        values = RATE * share * slope / (bend + 1.0)
-        now += values[leaf]
-        yield tree, values + start if place == 0 else values
+
+        def values(leaf: NDArray[Any], nodes: int) -> NDArray[Any]:
+            slope = _sums(leaf, mean[:, None] * left, nodes)
+            bend = _sums(leaf, mean[:, None] * answers * (1 - answers), nodes)
+            moved: NDArray[Any] = RATE * share * slope / (bend + 1.0)
+            return moved
+
+        return left, values
+
+    return _in_turn(given, start, step)
 
 
-def _one_of_values(
-    rows: NDArray[Any],
-    said: NDArray[Any],
-    weights: NDArray[Any],
-    count: int,
-    leaves: int,
-    random: np.random.RandomState,
-) -> Iterator[tuple[Any, NDArray[Any]]]:
+def _one_of_values(given: _Taught) -> Grown:
     """One tree whose leaves say the mean of the values of their rows."""
-    tree = _grow(rows, said, weights, leaves, random)
-    yield tree, _means(tree.apply(rows), said, weights, tree.node_count)
+    tree = given.tree(given.said)
+    yield tree, _means(tree.apply(given.rows), given.said, given.weights, tree.node_count)
 
 
-def _boosted_on_values(
-    rows: NDArray[Any],
-    said: NDArray[Any],
-    weights: NDArray[Any],
-    count: int,
-    leaves: int,
-    random: np.random.RandomState,
-) -> Iterator[tuple[Any, NDArray[Any]]]:
+def _boosted_on_values(given: _Taught) -> Grown:
     """Trees one after the other, each on what those before leave of the values."""
-    start = (weights[:, None] * said).sum(axis=0) / weights.sum()
-    now = np.tile(start, (len(rows), 1))
-    for place in range(count):
-        part, left = _drawn(len(rows), random), said - now
-        tree = _grow(rows[part], left[part], weights[part], leaves, random)
-        leaf = tree.apply(rows)
-        values = RATE * _means(leaf, left, weights, tree.node_count)
+    said, weights = given.said, given.weights
+
+    def step(now: NDArray[Any]) -> tuple[NDArray[Any], Leaves]:
+        left = said - now
+        return left, lambda leaf, nodes: RATE * _means(leaf, left, weights, nodes)
+
+    return _in_turn(given, (weights[:, None] * said).sum(axis=0) / weights.sum(), step)
+
+
+def _in_turn(
+    given: _Taught,
+    start: NDArray[Any],
+    step: Callable[[NDArray[Any]], tuple[NDArray[Any], Leaves]],
+) -> Grown:
+    """Trees one after the other.
+
+    Args:
+        given: What they are built from.
+        start: ``[C]`` what is answered before the first.
+        step: From the answers so far, ``[N, C]``, what a tree is grown on, and what its leaves add.
+    """
+    now = np.tile(start, (len(given.rows), 1))
+    for place in range(given.count):
+        part = _drawn(len(given.rows), given.random)
+        left, values_of = step(now)
+        tree = given.tree(left, part)
+        leaf = tree.apply(given.rows)
+        values = values_of(leaf, tree.node_count)
         now += values[leaf]
         yield tree, values + start if place == 0 else values
 
