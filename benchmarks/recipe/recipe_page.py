@@ -253,8 +253,8 @@ def before(figures: Figures, counted: list[str]) -> str:
         for place, text in enumerate(times, 1)
     ]
     head = (
-        "The tasks that the goals count were opened four times, and each time something was mended "
-        "that the trials on validation had shown to be wrong:"
+        "The tasks that the goals count were opened four times. In between, what trials on "
+        "validation or a second reading had shown to be wrong was mended:"
     )
     return "\n".join([textwrap.fill(head, 100), "", *lines])
 
